@@ -1,0 +1,60 @@
+# make lab        set up .venv and open the course in JupyterLab
+# make test       set up .venv and run everything that checks the project
+# make test-fast  the same without notebooks, browser and slow tests
+# make notebooks  rebuild the notebooks from notebooks/source (NAME=04a_text_generation for one)
+# make checkpoints, make bench, make lint, make lock, make clean: for contributors
+
+PYTHON ?= python3
+NAME ?=
+LAB_ARGS ?=
+LOCK_ARGS ?=
+
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts
+else
+BIN := .venv/bin
+endif
+
+IN_PARALLEL := -n 2 --dist loadscope
+
+.PHONY: lab test test-fast notebooks checkpoints bench lint lock clean
+
+lab: .venv/installed
+	$(BIN)/jupyter lab --LabApp.default_url=lab/tree/notebooks/00_start_here.ipynb $(LAB_ARGS)
+
+test: .venv/installed
+	$(BIN)/python -m pytest tests -m "not browser" $(IN_PARALLEL)
+	$(BIN)/python -m pytest tests -m browser
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 $(IN_PARALLEL) notebooks/*.ipynb
+
+test-fast: .venv/installed
+	$(BIN)/python -m pytest tests -m "not slow and not browser" $(IN_PARALLEL)
+
+notebooks: .venv/installed
+	$(BIN)/python -m course_utils.notebooks $(NAME)
+
+checkpoints: .venv/installed
+	$(BIN)/python -m course_utils.checkpoints
+
+bench: .venv/installed
+	$(BIN)/python tests/benchmarks/run.py
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock: .venv/installed
+	$(BIN)/uv pip compile --universal --generate-hashes --extra test --no-header $(LOCK_ARGS) pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+# The environment: made once, and again when the pins or the package's own settings change.
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c "import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else 'The course needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12' % v[:2])"
+	@echo "Setting up .venv from requirements.lock; this takes one to three minutes, once."
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,222 @@
+"""The course's data sets: each with its splits, its source and its licence.
+
+Datasheets are in `data/README.md`. Everything here works offline except what `download` fetches.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from course_utils import corpus, download
+from course_utils.corpus import Page, split_of
+
+TEXTS = ("reference_english", "tiny_shakespeare")
+"""Names that `text` knows."""
+
+NOT_TERRITORIES = frozenset({"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"})
+"""Codes of unions, of outlying places and of test data."""
+
+MIN_NAMES = 20
+"""Languages with fewer names cannot be learned or judged."""
+
+
+@dataclass(frozen=True)
+class TextData:
+    """A text, split.
+
+    Attributes:
+        name: as given to `text`.
+        train: to fit models on.
+        validation: to choose between models.
+        test: to judge the chosen one, once.
+        source: where the text comes from, with versions.
+        licence: under which it may be used.
+    """
+
+    name: str
+    train: str
+    validation: str
+    test: str
+    source: str
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceName:
+    """What a language calls a country or territory.
+
+    Attributes:
+        name: in the language's own script, Unicode NFC.
+        language: English name of the language, such as `"Finnish"` or `"Serbian (Latin)"`.
+        territory: ISO 3166-1 code, such as `"FI"`.
+    """
+
+    name: str
+    language: str
+    territory: str
+
+
+@dataclass(frozen=True)
+class PlaceNames:
+    """Place names, split by territory.
+
+    Attributes:
+        train: to fit models on.
+        validation: to choose between models.
+        test: to judge the chosen one, once.
+        source: where the names come from, with versions.
+        licence: under which they may be used.
+    """
+
+    train: tuple[PlaceName, ...]
+    validation: tuple[PlaceName, ...]
+    test: tuple[PlaceName, ...]
+    source: str
+    licence: str
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """English names of the languages in the training part, sorted."""
+        return tuple(sorted({place.language for place in self.train}))
+
+    def of(self, language: str) -> PlaceNames:
+        """The names in one language.
+
+        Raises:
+            ValueError: no such language; the message gives the nearest names.
+        """
+        if language not in self.languages:
+            nearest = difflib.get_close_matches(language, self.languages, n=5, cutoff=0.5)
+            hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
+            raise ValueError(
+                f"no place names in {language!r}{hint} "
+                f"`.languages` lists all {len(self.languages)}, from {self.languages[0]!r} "
+                f"to {self.languages[-1]!r}"
+            )
+        train, validation, test = (
+            tuple(place for place in part if place.language == language)
+            for part in (self.train, self.validation, self.test)
+        )
+        return replace(self, train=train, validation=validation, test=test)
+
+
+def text(name: str = "reference_english", *, deduplicate: bool = True) -> TextData:
+    """A text, split into training, validation and test part.
+
+    `"reference_english"`: the docstrings of NumPy, SciPy, scikit-learn, pandas and Keras as
+    installed, split by source file. The first call reads their files and keeps the result in the
+    cache folder.
+
+    `"tiny_shakespeare"`: all plays in one text, downloaded. As in published results, the last
+    10% (111,540 characters) are the validation part; there is no third part, so `test` is empty.
+
+    Args:
+        name: one of `TEXTS`.
+        deduplicate: drop paragraphs from the validation and test part of `"reference_english"`
+            that share `corpus.SHARED_CHARACTERS` characters in a row with a part before them.
+            False gives the plain split by file, for comparison. The training part is the same,
+            and other texts have one form only.
+
+    Raises:
+        ValueError: unknown name; the message lists the known ones.
+        DataUnavailable: `"tiny_shakespeare"` with no copy and no network.
+    """
+    if name == "reference_english":
+        return _reference_english(deduplicate)
+    if name == "tiny_shakespeare":
+        content = download.fetch(name).read_bytes().decode("utf-8")
+        entry = download.registry()[name]
+        boundary = len(content) * 9 // 10
+        return TextData(
+            name, content[:boundary], content[boundary:], "", entry.urls[0], entry.licence
+        )
+    raise ValueError(f"unknown text {name!r}; known: {', '.join(map(repr, TEXTS))}")
+
+
+def reference_pages() -> tuple[Page, ...]:
+    """The pages of `reference_english`, one a source file, before near-duplicates are dropped.
+
+    Returns:
+        Pages in a fixed order that mixes the libraries; `text("reference_english",
+        deduplicate=False)` joins them, split by split.
+    """
+    return corpus.pages(corpus.load())
+
+
+def place_names() -> PlaceNames:
+    """Names of countries and territories in some 250 languages, from Unicode's CLDR.
+
+    Regional variants of a language are left out, scripts of their own are kept. The split is by
+    territory: names of one country are near-copies of each other across languages, so that after
+    a random split more than half of the held-out names stand in the training part letter by
+    letter. A held-out name that another territory of an earlier part has too is dropped.
+
+    Source: Unicode Common Locale Data Repository, as packaged by Babel.
+    """
+    from babel import __version__ as babel_version
+
+    names = _cldr_names()
+    per_language = Counter(place.language for place in names)
+    parts: dict[str, tuple[PlaceName, ...]] = {}
+    taken: set[str] = set()
+    for split in ("train", "validation", "test"):
+        parts[split] = tuple(
+            place
+            for place in names
+            if split_of(place.territory) == split
+            and per_language[place.language] >= MIN_NAMES
+            and bare(place.name) not in taken
+        )
+        taken.update(bare(place.name) for place in parts[split])
+    return PlaceNames(**parts, source=f"CLDR in Babel {babel_version}", licence="Unicode-3.0")
+
+
+def bare(name: str) -> str:
+    """A name without accents and case, to compare by: `bare("Åland") == "aland"`."""
+    decomposed = unicodedata.normalize("NFKD", name.casefold())
+    return "".join(character for character in decomposed if not unicodedata.combining(character))
+
+
+def _cldr_names() -> list[PlaceName]:
+    """What each locale itself says, nothing inherited; a name stands once a language."""
+    from babel import Locale, localedata
+
+    names = []
+    for identifier in sorted(localedata.locale_identifiers()):
+        if not re.fullmatch(r"[a-z]{2,3}(_[A-Z][a-z]{3})?", identifier):
+            continue
+        territories = localedata.load(identifier, merge_inherited=False).get("territories", {})
+        if identifier != "en":  # Babel would keep every locale in memory: 160 MB
+            getattr(localedata, "_cache", {}).pop(identifier, None)
+        if not territories:
+            continue
+        language = Locale.parse(identifier).get_display_name("en") or identifier
+        first: dict[str, str] = {}  # name -> territory
+        for code in sorted(territories):
+            name = unicodedata.normalize("NFC", territories[code]).strip()
+            if re.fullmatch("[A-Z]{2}", code) and code not in NOT_TERRITORIES and name != code:
+                first.setdefault(name, code)
+        names += [PlaceName(name, language, code) for name, code in first.items()]
+    return names
+
+
+def _reference_english(deduplicate: bool) -> TextData:
+    content = corpus.load()
+    pages = corpus.pages(content)
+    train, validation, test = (
+        corpus.joined(pages, split) for split in ("train", "validation", "test")
+    )
+    if deduplicate:
+        validation, test = content["validation"], content["test"]
+    return TextData(
+        name="reference_english",
+        train=train,
+        validation=validation,
+        test=test,
+        source=f"docstrings of {corpus.versions()}",
+        licence="BSD-3-Clause (NumPy, SciPy, scikit-learn, pandas), Apache-2.0 (Keras)",
+    )

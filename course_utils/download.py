@@ -1,0 +1,223 @@
+"""Files with a known hash: downloads, shipped checkpoints, and the cache of what is built once.
+
+A file is looked for in three places, in this order: the folder `COURSE_DATA_DIR`, the cache, the
+network. The cache is the user's cache folder, or the folder that `COURSE_CACHE_DIR` names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from course_utils.runtime import DATA_DIR
+
+CACHE_NAME = "generative-models-course"
+TIMEOUT_SECONDS = 20
+RETRIES = 1
+"""How often a mirror is asked again after it failed."""
+
+
+class DataUnavailable(RuntimeError):
+    """A data file is nowhere to be had; the message says what to do."""
+
+
+class WrongHash(DataUnavailable):
+    """A data file is there but is not the one that the registry describes."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of the registry.
+
+    Attributes:
+        name: what the course calls it.
+        file: its file name.
+        sha256: the hash that it must have, 64 hexadecimal digits.
+        bytes: its size.
+        licence: under which it may be used.
+        urls: addresses to download it from, in order; empty for a checkpoint.
+        offline: the call that gives a learner without network something to use instead.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    bytes: int
+    licence: str
+    urls: tuple[str, ...] = ()
+    offline: str = ""
+
+
+def registry(table: str = "files") -> dict[str, Entry]:
+    """Entries of `data/registry.toml` by name.
+
+    Args:
+        table: `"files"` for data sets to download, `"checkpoints"` for shipped weights.
+    """
+    content = tomllib.loads((DATA_DIR / "registry.toml").read_text(encoding="utf-8"))
+    return {
+        name: Entry(name=name, **{**fields, "urls": tuple(fields.get("urls", ()))})
+        for name, fields in content.get(table, {}).items()
+    }
+
+
+def fetch(name: str) -> Path:
+    """Path of a data file whose hash has just been checked; downloads it if need be.
+
+    Args:
+        name: name of a data set in the registry, such as `"tiny_shakespeare"`.
+
+    Raises:
+        ValueError: no such name; the message lists the known ones.
+        WrongHash: the copy in `COURSE_DATA_DIR` is not the file that the registry describes.
+        DataUnavailable: no copy, and no mirror delivers one.
+    """
+    entry = _entry(name, "files")
+    own_folder = os.environ.get("COURSE_DATA_DIR")
+    if own_folder and (copy := Path(own_folder).expanduser() / entry.file).is_file():
+        verify(copy, entry)
+        return copy
+    cached = cache_folder() / entry.file
+    with contextlib.suppress(OSError, WrongHash):  # a damaged copy in the cache is replaced
+        verify(cached, entry)
+        return cached
+    return _download(entry)
+
+
+def checkpoint(name: str) -> Path:
+    """Path of a shipped checkpoint (`.weights.h5`) whose hash has just been checked.
+
+    Args:
+        name: name of a checkpoint in the registry.
+
+    Raises:
+        ValueError: no such name; the message lists the known ones.
+        WrongHash: the file is not the one that the registry describes.
+        DataUnavailable: the file is missing.
+    """
+    entry = _entry(name, "checkpoints")
+    path = DATA_DIR / "checkpoints" / entry.file
+    if not path.is_file():
+        raise DataUnavailable(
+            f"the checkpoint {entry.file} is missing from {path.parent}; restore it with "
+            "`git checkout data/checkpoints`, or train it with `make checkpoints`"
+        )
+    verify(path, entry)
+    return path
+
+
+def verify(path: Path, entry: Entry) -> None:
+    """Raise unless a file has the hash that the registry gives for it.
+
+    Raises:
+        WrongHash: names the file, the expected hash and the one found.
+        OSError: the file cannot be read.
+    """
+    found = sha256(path)
+    if found != entry.sha256:
+        raise WrongHash(
+            f"{path} is not the file that the course expects: its sha256 is {found} "
+            f"({path.stat().st_size:,} bytes), expected {entry.sha256} ({entry.bytes:,} bytes). "
+            "Delete it and get a fresh copy"
+            + (f" from {entry.urls[0]}" if entry.urls else " with `git checkout data/checkpoints`")
+        )
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where downloads and built data are kept; need not exist yet."""
+    if chosen := os.environ.get("COURSE_CACHE_DIR"):
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache(CACHE_NAME))
+
+
+def cached_json(name: str, key: str, build: Callable[[], Any]) -> Any:
+    """What `build()` returned, kept in the cache folder between runs.
+
+    The file has two lines of JSON: the hash of the second line, then the value. It is written
+    beside its place and then moved there, so other processes see a whole file or none; a file
+    whose hash is wrong is built and written again. Without a writable cache folder the value is
+    built each time.
+
+    Args:
+        name: start of the file name.
+        key: everything that the value depends on; another key means another file.
+        build: takes nothing, returns a JSON value.
+    """
+    folder = cache_folder()
+    path = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.jsonl"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        head, _, body = path.read_bytes().partition(b"\n")
+        if json.loads(head)["sha256"] == hashlib.sha256(body).hexdigest():
+            return json.loads(body)
+    value = build()
+    body = json.dumps(value, ensure_ascii=False).encode()
+    head = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode()
+    with contextlib.suppress(OSError):  # read-only or full: go on without a cache
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_atomically(path, head + b"\n" + body)
+    return value
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _entry(name: str, table: str) -> Entry:
+    known = registry(table)
+    if name not in known:
+        listed = ", ".join(repr(one) for one in sorted(known)) or "none yet"
+        raise ValueError(f"no {name!r} among the {table} of the registry; known: {listed}")
+    return known[name]
+
+
+def _download(entry: Entry) -> Path:
+    """Try each mirror in turn; pooch checks the hash before the file gets its name."""
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")
+    failures = []
+    for url in entry.urls:
+        mirror = pooch.create(
+            path=cache_folder(),
+            base_url="",
+            registry={entry.file: f"sha256:{entry.sha256}"},
+            urls={entry.file: url},
+            retry_if_failed=RETRIES,
+        )
+        try:
+            downloader = pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS)
+            return Path(mirror.fetch(entry.file, downloader=downloader))
+        except (OSError, ValueError) as error:  # requests' errors are OSErrors
+            failures.append(f"  {url}\n    {type(error).__name__}: {error}")
+    own_folder = os.environ.get("COURSE_DATA_DIR")
+    state = f"now {own_folder}, which does not hold it" if own_folder else "not set now"
+    raise DataUnavailable(
+        f"{entry.file} is not on this machine and could not be downloaded:\n"
+        + "\n".join(failures)
+        + f"\nIt must have the sha256 {entry.sha256} ({entry.bytes:,} bytes).\n"
+        f"Either save it as {entry.file} in a folder and set COURSE_DATA_DIR to that folder "
+        f"({state}), or use {entry.offline}, which needs no network."
+    )

@@ -1,0 +1,47 @@
+"""Result intervals: the learner and CI compare a measured value with the same interval."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from typing import Any
+
+from course_utils.runtime import DATA_DIR, current_notebook
+
+
+class OutsideInterval(AssertionError):
+    """A measured value lies outside the interval that `data/expected.toml` gives for it."""
+
+
+@functools.cache
+def _table() -> dict[str, Any]:
+    return tomllib.loads((DATA_DIR / "expected.toml").read_text(encoding="utf-8"))
+
+
+def check(name: str, value: float, notebook: str | None = None) -> None:
+    """Compare a value with its interval, print both and the verdict.
+
+    Args:
+        name: name of the value in `data/expected.toml`.
+        value: the measured scalar.
+        notebook: the table to look in; by default the notebook given to `course_utils.setup`.
+
+    Raises:
+        OutsideInterval: if the value is not a number inside the interval; the message gives the
+            interval and what usually causes a miss.
+        KeyError: if there is no interval of that name.
+    """
+    notebook = notebook or current_notebook()
+    checks = _table().get(notebook or "", {}).get("checks", {})
+    if name not in checks:
+        raise KeyError(
+            f"no interval {name!r} for notebook {notebook!r} in data/expected.toml; known: "
+            f"{', '.join(sorted(checks)) or 'none (was course_utils.setup(name) run first?)'}"
+        )
+    entry = checks[name]
+    low, high, unit = float(entry["low"]), float(entry["high"]), entry.get("unit", "")
+    measured = f"{name} = {float(value):.4g}{' ' + unit if unit else ''}"
+    interval = f"expected {low:g} to {high:g}"
+    if not low <= float(value) <= high:  # a NaN is outside too
+        raise OutsideInterval(f"{measured}, {interval}: OUTSIDE. Usual cause: {entry['miss']}")
+    print(f"{measured}, {interval}: ok")

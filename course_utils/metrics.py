@@ -1,0 +1,77 @@
+"""What is measured of a model and of its samples."""
+
+from __future__ import annotations
+
+import lzma
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def bits_per_character(log_prob: NDArray[Any] | float, characters: int) -> float:
+    """Bits per character of a text from its log-probabilities.
+
+    Args:
+        log_prob: natural log-probabilities of the text's tokens, any shape; they are summed.
+        characters: number of characters that the tokens stand for.
+    """
+    return float(-np.sum(log_prob) / (characters * math.log(2)))
+
+
+def xz_bits_per_character(text: str, after: str = "") -> float:
+    """Bits per character that the xz compressor needs for a text.
+
+    Args:
+        text: the text to compress.
+        after: a text that the compressor has read before; only the growth by `text` counts. The
+            dictionary is large enough to reach back over all of it.
+    """
+    size = len((after + text).encode())
+    filters = [
+        {
+            "id": lzma.FILTER_LZMA2,
+            "preset": 6,
+            "dict_size": max(4096, 1 << (size - 1).bit_length()),
+        }
+    ]
+
+    def compressed(string: str) -> int:
+        return len(lzma.compress(string.encode(), lzma.FORMAT_RAW, filters=filters))
+
+    return 8 * (compressed(after + text) - (compressed(after) if after else 0)) / len(text)
+
+
+def longest_copied_passage(sample: str, text: str) -> str:
+    """The longest piece of a sample that stands in a text, letter for letter.
+
+    Args:
+        sample: a generated text, some hundreds of characters.
+        text: the training text.
+
+    Returns:
+        The first such piece of the sample; empty where not one character is shared.
+    """
+    start, length = 0, 0
+    for i in range(len(sample)):
+        while i + length < len(sample) and sample[i : i + length + 1] in text:
+            start, length = i, length + 1
+    return sample[start : start + length]
+
+
+def distinct_share(samples: list[str], n: int) -> float:
+    """Share of the n-grams of characters in all samples that are different from one another.
+
+    1 means that no n-gram occurs twice; it falls with repetition within and between samples.
+    It depends on the amount of text: compare only samples of equal number and length.
+
+    Source: Li et al. (2016), "A diversity-promoting objective function", there over words.
+
+    Raises:
+        ValueError: if every sample is shorter than n.
+    """
+    grams = [s[i : i + n] for s in samples for i in range(len(s) - n + 1)]
+    if not grams:
+        raise ValueError(f"all {len(samples)} samples are shorter than n = {n} characters")
+    return len(set(grams)) / len(grams)

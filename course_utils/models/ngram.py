@@ -1,0 +1,86 @@
+"""The n-gram model: a generative model fitted by counting, and the baseline of the text lessons."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from course_utils.text import Ids
+
+
+class NGram:
+    """Interpolated Kneser–Ney n-gram model over token ids.
+
+    Source: Kneser & Ney (1995); the interpolated form and the discount n1 / (n1 + 2 n2) follow
+    Chen & Goodman (1999), "An empirical study of smoothing techniques for language modeling".
+    """
+
+    def __init__(self, order: int, vocab_size: int) -> None:
+        """Make an unfitted model.
+
+        Args:
+            order: tokens of an n-gram, the predicted one included.
+            vocab_size: number of token ids.
+
+        Raises:
+            ValueError: if `order` is below 1, or n-grams do not fit into 64-bit integers.
+        """
+        if order < 1:
+            raise ValueError(f"order must be at least 1, got {order}")
+        if vocab_size**order >= 2**63:
+            raise ValueError(
+                f"{vocab_size} tokens to the power {order} exceed 64 bits; use a lower order"
+            )
+        self.order, self.vocab_size = order, vocab_size
+        self._levels: list[tuple[NDArray[np.int64], ...]] = []
+        self._discounts: list[float] = []
+
+    def _codes(self, ids: Ids, n: int) -> NDArray[np.int64]:
+        """The n-grams of a text as numbers in base vocab_size, shape (tokens - n + 1,)."""
+        codes = np.zeros(len(ids) - n + 1, np.int64)
+        for i in range(n):
+            codes = codes * self.vocab_size + ids[i : len(ids) - n + 1 + i]
+        return codes
+
+    def fit(self, ids: Ids) -> Self:
+        """Count the n-grams of a training text, (tokens,) int32; returns the model itself."""
+        codes, counts = np.unique(self._codes(ids, self.order), return_counts=True)
+        self._levels, self._discounts = [], []
+        for n in range(self.order, 0, -1):
+            contexts, first = np.unique(codes // self.vocab_size, return_index=True)
+            totals = np.add.reduceat(counts, first)
+            kinds = np.diff(np.append(first, len(codes)))
+            once, twice = np.sum(counts == 1), np.sum(counts == 2)
+            self._discounts.insert(0, float(once / (once + 2 * twice)) if once and twice else 0.5)
+            self._levels.insert(0, (codes, counts, contexts, totals, kinds))
+            if n > 1:  # a shorter n-gram counts once for each distinct token before it
+                codes, counts = np.unique(codes % self.vocab_size ** (n - 1), return_counts=True)
+        return self
+
+    def log_prob(self, ids: Ids) -> NDArray[np.float64]:
+        """Natural log-probability of each token given the `order - 1` before it, (tokens,).
+
+        The first tokens have less context; unseen tokens get a share of the uniform distribution.
+        """
+        probability = np.full(len(ids), 1.0 / self.vocab_size)
+        for n in range(1, self.order + 1):
+            if len(ids) < n:
+                break
+            codes, counts, contexts, totals, kinds = self._levels[n - 1]
+            seen = self._codes(ids, n)
+            count = _look_up(codes, counts, seen)
+            total = _look_up(contexts, totals, seen // self.vocab_size)
+            kind = _look_up(contexts, kinds, seen // self.vocab_size)
+            discount = self._discounts[n - 1]
+            lower = probability[n - 1 :]
+            mixed = np.maximum(count - discount, 0.0) + discount * kind * lower
+            probability[n - 1 :] = np.where(total > 0, mixed / np.maximum(total, 1), lower)
+        return np.log(probability)
+
+
+def _look_up(keys: NDArray[Any], values: NDArray[Any], wanted: NDArray[Any]) -> NDArray[Any]:
+    """values[i] where keys[i] == wanted, else 0; `keys` sorted."""
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[place] == wanted, values[place], 0)

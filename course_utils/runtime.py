@@ -1,0 +1,124 @@
+"""The machine: seeds, thread caps, log level, memory."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+_CHECKOUT_DATA = _PACKAGE.parent / "data"
+
+DATA_DIR = _CHECKOUT_DATA if (_CHECKOUT_DATA / "expected.toml").exists() else _PACKAGE / "_data"
+"""The course's `data` folder: of the checkout, or the copy that a plain install carries."""
+
+NOTEBOOK_MEMORY_MB = 1200
+"""The most that one notebook of the course needs, in MB."""
+
+_current_notebook: str | None = None
+
+
+def setup(notebook: str | None = None, seed: int = 0) -> None:
+    """Prepare a notebook: cap threads, quiet TensorFlow's log, seed, and describe the machine.
+
+    Call it before TensorFlow or Keras is imported: both read the thread caps when they start.
+
+    Args:
+        notebook: name of the notebook, such as `"04a_text_generation"`; `expected.check` looks
+            its intervals up under this name.
+        seed: seed of Python's, NumPy's and TensorFlow's generators.
+    """
+    global _current_notebook
+    _current_notebook = notebook
+    cores = available_cores()
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(cores))
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(cores))
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores))
+    with _quiet_stderr():
+        import keras
+        import tensorflow as tf
+
+        keras.utils.set_random_seed(seed)
+    total, free = _memory_mb()
+    print(
+        f"Python {platform.python_version()}, TensorFlow {tf.__version__}, "
+        f"Keras {keras.__version__} on {cores} CPU core{'s' if cores > 1 else ''}, "
+        f"{free / 1000:.1f} of {total / 1000:.1f} GB memory free; seed {seed}"
+    )
+    if free < NOTEBOOK_MEMORY_MB:
+        print(
+            f"Only {free:.0f} MB are free and a notebook may need {NOTEBOOK_MEMORY_MB} MB: shut "
+            "other kernels down first (Kernel → Shut Down All Kernels…)."
+        )
+
+
+def current_notebook() -> str | None:
+    """The name given to the last `setup`, or None."""
+    return _current_notebook
+
+
+def available_cores() -> int:
+    """Number of CPU cores that this process may use, container limits included (at least 1)."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    try:  # cgroup v2, as containers set it: "quota period" in microseconds, or "max period"
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            cores = min(cores, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):
+        pass
+    return max(1, cores)
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process so far, in MB (10^6 bytes)."""
+    if sys.platform == "win32":
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset) / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def _memory_mb() -> tuple[float, float]:
+    """Total and free memory in MB, of the container where there is a limit, else of the machine."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    total, free = memory.total / 1e6, memory.available / 1e6
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text()) / 1e6
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text()) / 1e6
+        total, free = min(total, limit), min(free, limit - used)
+    except (OSError, ValueError):
+        pass
+    return total, free
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Hold back what native code writes to file descriptor 2; show it if the block raises."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

@@ -1,0 +1,269 @@
+"""Text: tokenizers, training windows, sampling filters."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Ids = NDArray[np.int32]
+
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+"""What an unknown character or word decodes to."""
+
+
+class Tokenizer(Protocol):
+    """What the text models need of a tokenizer."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids, the one for unknown pieces included."""
+
+    def encode(self, text: str) -> Ids:
+        """Token ids of a text, shape (tokens,); pieces outside the vocabulary get id 0."""
+
+    def decode(self, ids: Any) -> str:
+        """The text of token ids."""
+
+    def unknown_pieces(self, text: str) -> list[str]:
+        """The pieces of the text that have no id of their own, in order, repeats included."""
+
+    def get_config(self) -> dict[str, Any]:
+        """What `tokenizer_from_config` needs to build the same tokenizer."""
+
+
+class _Lookup:
+    """A vocabulary of pieces; id 0 stands for every piece outside it."""
+
+    def __init__(self, pieces: list[str]) -> None:
+        self.pieces = [UNKNOWN, *pieces]
+        self._id = {piece: i for i, piece in enumerate(self.pieces)}
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.pieces)
+
+    @staticmethod
+    def split(text: str) -> list[str]:
+        raise NotImplementedError
+
+    def encode(self, text: str) -> Ids:
+        return np.array([self._id.get(piece, 0) for piece in self.split(text)], np.int32)
+
+    def decode(self, ids: Any) -> str:
+        return "".join(self.pieces[i] for i in ids)
+
+    def unknown_pieces(self, text: str) -> list[str]:
+        return [piece for piece in self.split(text) if piece not in self._id]
+
+    def get_config(self) -> dict[str, Any]:
+        return {"kind": type(self).__name__, "pieces": self.pieces[1:]}
+
+    @classmethod
+    def fit(cls, text: str, vocab_size: int | None = None, min_count: int = 1) -> Self:
+        """Take the most frequent pieces of a training text.
+
+        Args:
+            text: the training text.
+            vocab_size: size of the vocabulary with the unknown id; None for all pieces.
+            min_count: pieces that occur less often are left out.
+
+        Raises:
+            ValueError: if no piece is left.
+        """
+        counts = Counter(cls.split(text)).most_common(None if vocab_size is None else vocab_size - 1)
+        kept = sorted(piece for piece, count in counts if count >= min_count)
+        if not kept:
+            raise ValueError(
+                f"no piece of the text occurs {min_count} times (text of {len(text)} characters); "
+                "give a longer text or a smaller min_count"
+            )
+        return cls(kept)
+
+
+class CharacterTokenizer(_Lookup):
+    """One token a character."""
+
+    @staticmethod
+    def split(text: str) -> list[str]:
+        """The characters of a text."""
+        return list(text)
+
+
+class WordTokenizer(_Lookup):
+    """One token a word, a run of white space or a punctuation mark: `decode` gives the text back."""
+
+    @staticmethod
+    def split(text: str) -> list[str]:
+        """The words, runs of white space and single other characters of a text."""
+        return re.findall(r"\w+|\s+|[^\w\s]", text)
+
+
+class BytePairTokenizer:
+    """Byte-pair encoding over bytes (Sennrich et al. 2016), by the `tokenizers` library.
+
+    Every text can be encoded, so nothing is ever unknown.
+    """
+
+    def __init__(self, serialized: str) -> None:
+        import tokenizers
+
+        self._tokenizer = tokenizers.Tokenizer.from_str(serialized)
+
+    @classmethod
+    def fit(cls, text: str, vocab_size: int) -> Self:
+        """Learn merges from a training text until there are `vocab_size` tokens.
+
+        Raises:
+            ValueError: if `vocab_size` is below 256, the number of byte values.
+        """
+        import tokenizers
+        from tokenizers import decoders, models, pre_tokenizers, trainers
+
+        if vocab_size < 256:
+            raise ValueError(f"vocab_size must be at least 256 (all bytes), got {vocab_size}")
+        tokenizer = tokenizers.Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(text.splitlines(keepends=True), trainer)
+        return cls(tokenizer.to_str())
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids."""
+        return int(self._tokenizer.get_vocab_size())
+
+    def encode(self, text: str) -> Ids:
+        """Token ids of a text, shape (tokens,)."""
+        return np.array(self._tokenizer.encode(text).ids, np.int32)
+
+    def decode(self, ids: Any) -> str:
+        """The text of token ids; bytes that form no character become the replacement character."""
+        return str(self._tokenizer.decode([int(i) for i in ids]))
+
+    def unknown_pieces(self, text: str) -> list[str]:
+        """Always empty: every byte has a token."""
+        return []
+
+    def get_config(self) -> dict[str, Any]:
+        """What `tokenizer_from_config` needs."""
+        return {"kind": type(self).__name__, "serialized": self._tokenizer.to_str()}
+
+
+def tokenizer_from_config(config: dict[str, Any]) -> Tokenizer:
+    """The tokenizer whose `get_config` gave this dictionary."""
+    kinds = {k.__name__: k for k in (CharacterTokenizer, WordTokenizer, BytePairTokenizer)}
+    arguments = dict(config)
+    return kinds[arguments.pop("kind")](**arguments)
+
+
+def require_known(tokenizer: Tokenizer, prompt: str) -> None:
+    """Raise if a prompt is empty or has pieces that the vocabulary lacks.
+
+    Raises:
+        ValueError: with the missing pieces.
+    """
+    if not prompt:
+        raise ValueError("the prompt is empty; give at least one character to continue from")
+    missing = sorted(set(tokenizer.unknown_pieces(prompt)))
+    if missing:
+        raise ValueError(
+            f"the prompt has {', '.join(map(repr, missing))}, which the vocabulary lacks; "
+            "leave them out, or train on a text that has them"
+        )
+
+
+def contiguous_streams(ids: Ids, streams: int = 64, length: int = 48) -> tf.data.Dataset:
+    """Cut a text into parallel streams, read window after window, for a state that is carried over.
+
+    Row b of every batch continues row b of the batch before: the text is cut into `streams` equal
+    parts, and batch i holds tokens i*length … (i+1)*length of each. Targets are the next tokens.
+
+    Args:
+        ids: (tokens,) the encoded text.
+        streams: rows of a batch.
+        length: tokens of a window.
+
+    Returns:
+        A dataset of (inputs, targets), both (streams, length) int32, in reading order.
+
+    Raises:
+        ValueError: if the text does not fill one window in every stream.
+    """
+    per_stream = (len(ids) - 1) // streams
+    windows = per_stream // length
+    if windows < 1:
+        raise ValueError(
+            f"the text has {len(ids)} tokens, but {streams} streams of one window of {length} "
+            f"need {streams * length + 1}; give a longer text, fewer streams or a shorter window"
+        )
+    import tensorflow as tf
+
+    used = windows * length
+
+    def batches(first: int) -> Ids:
+        rows = ids[first : first + streams * per_stream].reshape(streams, per_stream)[:, :used]
+        # (streams, windows, length) -> (windows, streams, length)
+        return np.ascontiguousarray(rows.reshape(streams, windows, length).swapaxes(0, 1))
+
+    return tf.data.Dataset.from_tensor_slices((batches(0), batches(1)))
+
+
+def sampling_probabilities(
+    logits: Any, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+) -> NDArray[np.float64]:
+    """Probabilities to sample the next token from.
+
+    Temperature divides the logits; then only the `top_k` most probable tokens stay; then only the
+    smallest set whose probability reaches `top_p`; what is left is normalised.
+
+    Args:
+        logits: (..., vocab_size).
+        temperature: above 0; 1 leaves the model's distribution as it is.
+        top_k: number of tokens to keep, or None for all.
+        top_p: probability mass to keep, in (0, 1], or None for all.
+
+    Returns:
+        (..., vocab_size) float64; each row sums to 1.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+
+    Source: Fan et al. (2018) for top-k; Holtzman et al. (2020) for top-p.
+    """
+    logits = np.asarray(logits, np.float64)
+    vocab_size = logits.shape[-1]
+    if not temperature > 0:
+        raise ValueError(
+            f"temperature must be positive, got {temperature}; "
+            "use a small value such as 0.1 for nearly greedy text"
+        )
+    if top_k is not None and not 1 <= top_k <= vocab_size:
+        raise ValueError(f"top_k must be from 1 to the vocabulary's {vocab_size}, got {top_k}")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p must be in (0, 1], got {top_p}; 1 keeps every token")
+    scaled = (logits - logits.max(axis=-1, keepdims=True)) / temperature
+    p = np.exp(scaled)
+    p /= p.sum(axis=-1, keepdims=True)
+    order = np.argsort(-p, axis=-1, kind="stable")
+    ranked = np.take_along_axis(p, order, axis=-1)
+    if top_k is not None:
+        ranked[..., top_k:] = 0.0
+        ranked /= ranked.sum(axis=-1, keepdims=True)
+    if top_p is not None:
+        before = np.cumsum(ranked, axis=-1) - ranked  # mass of the tokens ranked higher
+        ranked[before >= top_p] = 0.0
+        ranked /= ranked.sum(axis=-1, keepdims=True)
+    np.put_along_axis(p, order, ranked, axis=-1)
+    return p

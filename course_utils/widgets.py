@@ -1,0 +1,171 @@
+"""Interactive parts. What a button or slider does is a plain function, so that tests can call it.
+
+Text goes into `HTML.value`: an `Output` widget would leak its content into the cell's output.
+"""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as ipw
+import keras
+import numpy as np
+from IPython.display import display
+
+if TYPE_CHECKING:
+    from course_utils.models.recurrent import TextGenerator
+
+
+class Progress(keras.callbacks.Callback):
+    """A line below the cell that says how far `fit` is; in place of Keras's own bar."""
+
+    def __init__(self, every_seconds: float = 0.5) -> None:
+        super().__init__()
+        self.every_seconds = every_seconds
+        self.line = ipw.HTML("starting …")
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Show the line."""
+        self._epoch, self._start, self._shown = 0, time.perf_counter(), 0.0
+        display(self.line)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Remember the epoch."""
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Bring the line up to date, a few times a second."""
+        seconds = time.perf_counter() - self._start
+        if seconds - self._shown < self.every_seconds:
+            return
+        self._shown = seconds
+        steps = self.params.get("steps")
+        self.line.value = (
+            f"epoch {self._epoch + 1} of {self.params['epochs']}, "
+            f"step {batch + 1}{f' of {steps}' if steps else ''}, "
+            f"loss {logs['loss']:.3f}, {seconds:.0f} s"
+        )
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Say that it is over."""
+        self.line.value = f"done in {time.perf_counter() - self._start:.0f} s"
+
+
+def playground_updates(
+    model: TextGenerator,
+    prompt: str,
+    temperature: float = 0.8,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    length: int = 300,
+    seed: int = 0,
+    every: int = 10,
+) -> Iterator[str]:
+    """What the playground shows while text is written, as HTML.
+
+    Args:
+        model: a text generator with a tokenizer.
+        prompt: the text to continue.
+        temperature: as in `TextGenerator.generate`, as are `top_p`, `length` and `seed`.
+        top_k: number of most probable tokens to sample from; 0 for all.
+        top_p: probability mass to sample from.
+        length: tokens to write.
+        seed: the same seed gives the same text.
+        every: tokens between two updates.
+
+    Yields:
+        HTML with the prompt in bold and the text so far; one paragraph with the reason where the
+        model refuses the arguments.
+    """
+    head = f"<strong>{html.escape(prompt)}</strong>"
+    try:
+        written = model.stream(
+            prompt,
+            length,
+            temperature=temperature,
+            top_k=min(top_k, model.vocab_size) or None,
+            top_p=top_p,
+            seed=seed,
+        )
+        for count, so_far in enumerate(written, start=1):
+            if count % every == 0 or count == length:
+                yield f"<pre>{head}{html.escape(so_far)}</pre>"
+    except ValueError as error:
+        yield f"<p role='alert'>{html.escape(str(error))}</p>"
+
+
+def next_token_table(model: TextGenerator, prompt: str, temperature: float, rows: int = 8) -> str:
+    """The most probable next tokens as an HTML table with bars; the reason where it cannot be made.
+
+    Args:
+        model: a text generator with a tokenizer.
+        prompt: the text before the token.
+        temperature: sharpens (below 1) or flattens (above 1) the distribution.
+        rows: how many tokens to show.
+    """
+    try:
+        p = model.next_token_probabilities(prompt, temperature)
+    except ValueError as error:
+        return f"<p role='alert'>{html.escape(str(error))}</p>"
+    assert model.tokenizer is not None
+    lines = []
+    for token in np.argsort(-p, kind="stable")[:rows]:
+        piece = html.escape(repr(model.tokenizer.decode([token])))
+        bar = f"<div style='background:#0072B2;height:0.8em;width:{120 * p[token]:.0f}px'></div>"
+        lines.append(f"<tr><td><code>{piece}</code></td><td>{p[token]:.1%}</td><td>{bar}</td></tr>")
+    return (
+        "<table><caption>Most probable next tokens after the prompt</caption>"
+        "<tr><th>token</th><th>probability</th><th></th></tr>" + "".join(lines) + "</table>"
+    )
+
+
+def text_playground(model: TextGenerator, prompt: str) -> ipw.VBox:
+    """A playground: prompt and sampling controls, the next-token table, text streamed on a click.
+
+    Args:
+        model: a text generator with a tokenizer.
+        prompt: the prompt to start with.
+    """
+    style = {"description_width": "7em"}
+    wide = ipw.Layout(width="32em")
+    controls = {
+        "prompt": ipw.Textarea(prompt, description="prompt", style=style, layout=wide, rows=3),
+        "temperature": ipw.FloatSlider(
+            0.8, min=0.1, max=2.0, step=0.1, description="temperature", style=style, layout=wide
+        ),
+        "top_k": ipw.IntSlider(
+            0, min=0, max=50, description="top k (0: all)", style=style, layout=wide
+        ),
+        "top_p": ipw.FloatSlider(
+            1.0, min=0.05, max=1.0, step=0.05, description="top p", style=style, layout=wide
+        ),
+        "length": ipw.IntSlider(
+            300, min=50, max=1000, step=50, description="length", style=style, layout=wide
+        ),
+        "seed": ipw.IntText(0, description="seed", style=style, layout=ipw.Layout(width="14em")),
+    }
+    button = ipw.Button(description="Generate", button_style="primary")
+    table, output = ipw.HTML(), ipw.HTML()
+    table.add_class("course-next-token")
+    output.add_class("course-generated")
+
+    def refresh(_: Any = None) -> None:
+        prompt, temperature = controls["prompt"].value, controls["temperature"].value
+        table.value = next_token_table(model, prompt, temperature)
+
+    def generate(_: Any = None) -> None:
+        for update in playground_updates(
+            model, **{name: control.value for name, control in controls.items()}
+        ):
+            output.value = update
+
+    for name in ("prompt", "temperature"):
+        controls[name].observe(refresh, names="value")
+    button.on_click(generate)
+    refresh()
+    generate()
+    left = ipw.VBox([*controls.values(), button])
+    return ipw.VBox([ipw.HBox([left, table]), output])

@@ -1,0 +1,52 @@
+"""Shared by all tests: where the project is, and no network."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from pathlib import Path
+
+import pytest
+
+MAY_LEAVE = ("slow", "browser")  # markers of the tests that may reach other machines
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+    """The project's top folder."""
+    return Path(__file__).resolve().parents[1]
+
+
+def is_local(host: str | bytes | None) -> bool:
+    host = host.decode() if isinstance(host, bytes) else host
+    if host in (None, "", "localhost", socket.gethostname()):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse, as a machine without a network does, every connection that leaves this one."""
+    if any(request.node.get_closest_marker(name) for name in MAY_LEAVE):
+        return
+
+    def guard(function, host_of, error):
+        def guarded(*args, **kwargs):
+            if not is_local(host_of(args)):
+                raise error(f"tests run without a network, so {host_of(args)} is out of reach")
+            return function(*args, **kwargs)
+
+        return guarded
+
+    def peer(args):
+        sock, address = args[:2]
+        return address[0] if sock.family in (socket.AF_INET, socket.AF_INET6) else None
+
+    for name in ("connect", "connect_ex"):
+        guarded = guard(getattr(socket.socket, name), peer, ConnectionError)
+        monkeypatch.setattr(socket.socket, name, guarded)
+    look_up = guard(socket.getaddrinfo, lambda args: args[0], socket.gaierror)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)

@@ -1,0 +1,452 @@
+"""Texts and place names: what they hold, how they are split, and that nothing crosses the split."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from course_utils import corpus, datasets, download
+
+SPLITS = ("train", "validation", "test")
+
+BUILD = """
+import json, sys
+from course_utils import datasets, runtime
+before = runtime.peak_memory_mb()
+text = datasets.text()
+memory = runtime.peak_memory_mb() - before
+parts = [text.train, text.validation, text.test, datasets.reference_pages(), datasets.place_names()]
+import hashlib
+print(json.dumps({
+    "hashes": [hashlib.sha256(repr(part).encode()).hexdigest() for part in parts],
+    "memory": memory,
+    "imported": sorted({"keras", "matplotlib", "pandas", "scipy", "sklearn", "tensorflow"}
+                       & set(sys.modules)),
+}))
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSE_CACHE_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def built(cache, repo):
+    """What two processes report that build the corpus at the same time, hash seeds apart."""
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", BUILD],
+            env=os.environ | {"PYTHONPATH": str(repo), "PYTHONHASHSEED": seed},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for seed in ("1", "2")
+    ]
+    outputs = [process.communicate(timeout=300)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    return [json.loads(output) for output in outputs]
+
+
+@pytest.fixture(scope="module")
+def english(built):
+    return datasets.text("reference_english")
+
+
+@pytest.fixture(scope="module")
+def pages(built):
+    return datasets.reference_pages()
+
+
+@pytest.fixture(scope="module")
+def places():
+    return datasets.place_names()
+
+
+def parts_of(data):
+    return [getattr(data, split) for split in SPLITS]
+
+
+def shares_passage(text: str, other: str, length: int = 200) -> str:
+    """A passage of at least `length` characters that both texts have, or "".
+
+    Such a passage holds a whole block of the other text, whichever way it is aligned, if the
+    other text is cut into blocks of half that length. Blocks are compared first, then extended.
+    """
+    half = length // 2
+    places = {other[i : i + half]: i for i in range(0, len(other) - half + 1, half)}
+    for i in range(len(text) - half + 1):
+        j = places.get(text[i : i + half])
+        if j is not None:
+            start, end = i, i + half
+            while start and j and text[start - 1] == other[j - 1]:
+                start, j = start - 1, j - 1
+            j += end - start
+            while end < len(text) and j < len(other) and text[end] == other[j]:
+                end, j = end + 1, j + 1
+            if end - start >= length:
+                return text[start:end]
+    return ""
+
+
+# reference_english
+
+
+def test_same_everywhere_and_at_once(built, english, pages, places, cache):
+    ours = [*parts_of(english), pages, places]
+    hashes = [hashlib.sha256(repr(part).encode()).hexdigest() for part in ours]
+    assert built[0]["hashes"] == built[1]["hashes"] == hashes
+    assert [path.suffix for path in cache.iterdir()] == [".jsonl"]
+
+
+def test_nothing_heavy_is_imported(built):
+    assert all(one["imported"] == [] for one in built)
+
+
+def test_memory_of_building(built):
+    assert all(one["memory"] < 350 for one in built)
+
+
+def test_size_and_source(english):
+    assert 9_000_000 < len(english.train) < 20_000_000
+    assert len(english.validation) > 100_000 and len(english.test) > 100_000
+    assert f"numpy {importlib.metadata.version('numpy')}" in english.source
+    assert "BSD" in english.licence and "Apache" in english.licence
+    with pytest.raises(FrozenInstanceError):
+        english.train = ""
+
+
+def test_no_shared_passage_of_200_characters(english):
+    assert not shares_passage(english.validation, english.train)
+    assert not shares_passage(english.test, english.train)
+    assert not shares_passage(english.test, english.validation)
+
+
+def test_the_plain_split_does_share_passages(english):
+    plain = datasets.text("reference_english", deduplicate=False)
+    assert plain.train == english.train
+    assert len(shares_passage(plain.validation, plain.train)) >= 200
+    assert len(shares_passage(plain.test, plain.train)) >= 200
+    assert len(plain.validation) > len(english.validation)
+
+
+def test_split_by_file(english, pages):
+    assert len({page.path for page in pages}) == len(pages)
+    assert {page.library for page in pages} == set(corpus.LIBRARIES)
+    shares = Counter(page.split for page in pages)
+    assert shares["train"] / len(pages) == pytest.approx(0.9, abs=0.03)
+    assert set(shares) == set(SPLITS)
+    for split in SPLITS:
+        own = set(
+            re.split("\n{2,}", "\n\n".join(page.text for page in pages if page.split == split))
+        )
+        assert set(re.split("\n{2,}", getattr(english, split))) <= own
+
+
+def test_no_docstring_twice(pages):
+    docstrings = [text for page in pages for text in page.text.split(corpus.DOCUMENT_BREAK)]
+    assert len(docstrings) == len(set(docstrings))
+    assert min(map(len, docstrings)) >= corpus.MIN_CHARACTERS
+
+
+def test_the_pages_are_docstrings(pages):
+    by_path = {page.path: page for page in pages}
+    assert "Singular Value Decomposition" in by_path["numpy/linalg/_linalg.py"].text
+    assert "Trigonometric sine" not in by_path["numpy/linalg/_linalg.py"].text
+    compiled = by_path["numpy/_core/_add_newdocs.py"].text  # strings, not docstrings, there
+    assert "Copy of the array, cast to a specified type." in compiled
+    assert not [path for path in by_path if "/tests/" in path or "/externals/" in path]
+    assert not any("\r" in page.text or " \n" in page.text for page in pages)
+
+
+def test_the_start_of_the_text_mixes_the_libraries(pages):
+    first = [page for page in pages if page.split == "train"][:100]
+    assert len({page.library for page in first}) == len(corpus.LIBRARIES)
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    monkeypatch.setitem(corpus.LIBRARIES, "numpi", "numpi")
+    with pytest.raises(ModuleNotFoundError, match="numpi is not installed"):
+        datasets.text("reference_english")
+
+
+# How the corpus is made, in small
+
+
+def test_what_is_read_from_a_package(tmp_path, monkeypatch):
+    blanks, long = "  ", "that is long enough to count as a sentence"
+    files = {
+        "toy_library/__init__.py": f'"""Package {long}."""\r\n\r\nx = """No {long}."""\r\n',
+        "toy_library/code.py": f'''
+def function():
+    """Function {long}.{blanks}
+
+        Indented.
+
+
+
+    Last.
+    """
+    def inner():
+        """Inner {long}."""
+
+if True:
+    class Class:
+        """Class {long}."""
+
+        async def method(self):
+            """Method {long}."""
+else:
+    def other():
+        """Other {long}."""
+
+def short():
+    """Too short."""
+
+def emoji():
+    """Emoji \U0001f600 {long}."""
+
+raise SystemExit("this file must never be run")
+''',
+        "toy_library/copy.py": f'"""Class {long}."""',
+        "toy_library/newdocs.py": f"add_newdoc('toy', ('f', '''Compiled {long}.'''))\n'''x'''",
+        "toy_library/tests/test.py": f'"""Test {long}."""',
+        "toy_library/externals/other.py": f'"""Vendored {long}."""',
+    }
+    for path, content in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(content.encode())
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(corpus, "LIBRARIES", {"toy_library": "toy"})
+    texts = dict(corpus._build()["pages"])
+    assert {path: text.split("\n\n\n") for path, text in texts.items()} == {
+        "toy_library/__init__.py": [f"Package {long}."],
+        "toy_library/code.py": [
+            f"Function {long}.\n\n    Indented.\n\nLast.",
+            *[f"{name} {long}." for name in ("Inner", "Class", "Method", "Other")],
+        ],
+        "toy_library/newdocs.py": [f"Compiled {long}."],
+    }
+    assert "toy_library" not in sys.modules
+
+
+def test_splits_are_fixed():
+    assert corpus.split_of("numpy/linalg/_linalg.py") == "test"
+    assert [corpus.split_of(code) for code in ("FI", "AT", "IT")] == list(SPLITS)
+    counts = Counter(corpus.split_of(f"file {i}") for i in range(10_000))
+    assert counts["train"] == pytest.approx(9000, abs=150)
+    assert counts["validation"] == pytest.approx(500, abs=100)
+
+
+LETTERS = "".join(random.Random(0).choices("abcdefgh ", k=400))
+
+
+def test_copies_are_dropped_by_the_paragraph():
+    length = corpus.SHARED_CHARACTERS
+    copy, below = LETTERS[:length], LETTERS[100 : 100 + length - 1]
+    text = f"first\n\n[{copy}]\n\nlast\n\n\nsecond document\n\n<{below}>\n\n\n{copy}"
+    kept = corpus.without_shared_passages(text, [LETTERS])
+    assert kept == f"first\n\nlast\n\n\nsecond document\n\n<{below}>"
+    assert corpus.without_shared_passages(text, ["", "unrelated"]) == text
+    assert corpus.without_shared_passages("", [LETTERS]) == ""
+    assert corpus.without_shared_passages(copy, [LETTERS, "other"]) == ""
+    assert corpus.without_shared_passages(copy, ["other", LETTERS]) == ""
+
+
+def test_paragraphs_that_come_together_are_compared_again():
+    half = corpus.SHARED_CHARACTERS * 2 // 3
+    before, after = LETTERS[:half], LETTERS[half : 2 * half]
+    copied = LETTERS[200 : 200 + corpus.SHARED_CHARACTERS]
+    others = [f"{before}\n\n{after}", copied]
+    text = f"{before}\n\n{copied}\n\n{after}\n\n\nkept"
+    assert corpus.without_shared_passages(text, others) == "kept"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_copy_is_overlooked(seed):
+    rng = random.Random(seed)
+    source = "".join(rng.choices("ab\u03b1", k=3000))
+    pieces = []
+    for _ in range(60):
+        start, size = rng.randrange(2900), rng.randrange(20, 150)
+        pieces.append(source[start : start + size] + rng.choice(["\n\n", "\n\n\n", "x", "yz"]))
+    text = "".join(pieces).strip("\n")
+    kept = corpus.without_shared_passages(text, [source])
+    length = corpus.SHARED_CHARACTERS
+    windows = {source[i : i + length] for i in range(len(source) - length + 1)}
+    assert not any(kept[i : i + length] in windows for i in range(len(kept)))
+    untouched = [
+        paragraph
+        for paragraph in re.split("\n{2,}", text)
+        if not any(paragraph[i : i + length] in windows for i in range(len(paragraph)))
+    ]
+    assert re.split("\n{2,}", kept) == untouched
+
+
+def test_long_texts_are_hashed_in_blocks():
+    text = "".join(random.Random(1).choices("abcdefgh", k=(1 << 20) + 500))
+    hashes = corpus._window_hashes(text)
+    assert len(hashes) == len(text) - corpus.SHARED_CHARACTERS + 1
+    for start in (0, (1 << 20) - 1, 1 << 20, len(hashes) - 1):
+        window = text[start : start + corpus.SHARED_CHARACTERS]
+        assert hashes[start] == corpus._window_hashes(window)[0]
+
+
+# tiny_shakespeare
+
+
+def test_tiny_shakespeare():
+    entry = download.registry()["tiny_shakespeare"]
+    folder = os.environ.get("COURSE_DATA_DIR")
+    if not folder or not os.path.exists(os.path.join(folder, entry.file)):
+        pytest.skip(f"COURSE_DATA_DIR names no folder with a copy of {entry.file}")
+    data = datasets.text("tiny_shakespeare")
+    assert [len(part) for part in parts_of(data)] == [1_003_854, 111_540, 0]
+    assert data.train.startswith("First Citizen:\nBefore we proceed")
+    assert len(set(data.train)) == 65
+    assert (data.licence, data.source) == ("public domain", entry.urls[0])
+
+
+def test_tiny_shakespeare_without_network(monkeypatch):
+    monkeypatch.delenv("COURSE_DATA_DIR", raising=False)
+    monkeypatch.setattr(download, "RETRIES", 0)
+    with pytest.raises(download.DataUnavailable) as raised:
+        datasets.text("tiny_shakespeare")
+    entry = download.registry()["tiny_shakespeare"]
+    for part in (entry.file, entry.sha256, *entry.urls, "COURSE_DATA_DIR", "reference_english"):
+        assert part in str(raised.value)
+
+
+def test_unknown_text():
+    with pytest.raises(ValueError, match="'shakespeare'.*'reference_english', 'tiny_shakespeare'"):
+        datasets.text("shakespeare")
+
+
+# place_names
+
+
+def test_place_names(places):
+    everything = [place for part in parts_of(places) for place in part]
+    assert 50_000 < len(everything) < 80_000
+    assert 200 < len(places.languages) < 350
+    known = {(place.language, place.territory): place.name for place in everything}
+    assert known["Finnish", "FI"] == "Suomi"
+    assert known["English", "DE"] == "Germany"
+    assert known["Serbian (Latin)", "DE"] == "Nemačka"
+    assert "British English" not in places.languages
+    assert len({(place.language, place.name) for place in everything}) == len(everything)
+    assert all(re.fullmatch("[A-Z]{2}", place.territory) for place in everything)
+    assert all(place.name and place.name != place.territory for place in everything)
+    # Two names are dropped after the languages are chosen, since they would cross the split.
+    assert min(Counter(place.language for place in everything).values()) >= datasets.MIN_NAMES - 2
+    assert "Babel" in places.source and places.licence == "Unicode-3.0"
+
+
+def test_no_name_and_no_territory_in_two_splits(places):
+    for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        left, right = getattr(places, one), getattr(places, other)
+        assert not {place.territory for place in left} & {place.territory for place in right}
+        names = {datasets.bare(place.name) for place in left}
+        assert not [place for place in right if datasets.bare(place.name) in names]
+
+
+def test_bare_names():
+    assert datasets.bare("Åland") == datasets.bare("ALAND") == "aland"
+    assert datasets.bare("Côte d’Ivoire") == "cote d’ivoire"
+
+
+def test_one_language(places):
+    finnish = places.of("Finnish")
+    assert finnish.languages == ("Finnish",)
+    assert {place.language for part in parts_of(finnish) for place in part} == {"Finnish"}
+    assert [len(part) > 0 for part in parts_of(finnish)] == [True] * 3
+    assert "Ruotsi" in {place.name for part in parts_of(finnish) for place in part}
+
+
+def test_unknown_language(places):
+    with pytest.raises(ValueError, match="'Finish'; did you mean 'Finnish'"):
+        places.of("Finish")
+    with pytest.raises(ValueError, match=r"'Q'.*\.languages"):
+        places.of("Q")
+
+
+def test_the_locales_do_not_stay_in_memory(places):
+    from babel import localedata
+
+    assert len(localedata._cache) < 10
+
+
+# Datasheets
+
+
+def rows(sheet: str) -> dict[str, list[int]]:
+    """Rows of the data set's tables that hold numbers only: first cell -> the numbers."""
+    found = re.findall(r"^\| (\w+) \| ([\d,| ]+) \|$", sheet, flags=re.MULTILINE)
+    return {
+        name: [int(cell.replace(",", "")) for cell in cells.split("|")] for name, cells in found
+    }
+
+
+@pytest.fixture(scope="module")
+def sheets(repo):
+    page = (repo / "data" / "README.md").read_text(encoding="utf-8")
+    return dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", page, flags=re.MULTILINE | re.DOTALL))
+
+
+def measured_with(sheet: str) -> str:
+    (versions,) = re.findall(r"^\| measured with \| (.*) \|$", sheet, flags=re.MULTILINE)
+    return versions
+
+
+def test_datasheets_name_the_pinned_versions(sheets, repo):
+    lock = (repo / "requirements.lock").read_text(encoding="utf-8")
+    pinned = dict(re.findall(r"^([\w-]+)==([^ ;]+)", lock, flags=re.MULTILINE))
+    for name in ("reference_english", "place_names"):
+        for package, version in (one.split() for one in measured_with(sheets[name]).split(", ")):
+            assert pinned[package] == version, f"{name}: measure again and mend data/README.md"
+
+
+def test_datasheet_of_reference_english(sheets, english, pages):
+    sheet = sheets["reference_english"]
+    if measured_with(sheet) != corpus.versions():
+        pytest.skip("the datasheet was measured with other versions: " + measured_with(sheet))
+    plain = datasets.text("reference_english", deduplicate=False)
+    files = Counter(page.split for page in pages)
+    stated = rows(sheet)
+    for split in SPLITS:
+        measured = [files[split], len(getattr(plain, split)), len(getattr(english, split))]
+        assert stated[split] == measured
+    for library in corpus.LIBRARIES:
+        assert stated[library] == [sum(len(p.text) for p in pages if p.library == library)]
+
+
+def test_datasheet_of_place_names(sheets, places):
+    sheet = sheets["place_names"]
+    if measured_with(sheet) != f"babel {importlib.metadata.version('babel')}":
+        pytest.skip("the datasheet was measured with another version: " + measured_with(sheet))
+    stated = rows(sheet)
+    for split in SPLITS:
+        part = getattr(places, split)
+        assert stated[split] == [len({place.territory for place in part}), len(part)]
+    assert stated["languages"] == [len(places.languages)]
+
+
+def test_datasheet_of_tiny_shakespeare(sheets):
+    entry = download.registry()["tiny_shakespeare"]
+    sheet = sheets["tiny_shakespeare"]
+    for part in (entry.file, entry.sha256, f"{entry.bytes:,} bytes", entry.licence):
+        assert part in sheet
+    assert rows(sheet) == {"train": [1_003_854], "validation": [111_540], "test": [0]}

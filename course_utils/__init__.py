@@ -1,6 +1,6 @@
 """Helpers of the course *Generative Models: From Pretraining to Practice*.
 
-Importing this package is cheap: TensorFlow and matplotlib are imported by the modules that use them.
+Importing it is cheap: the modules that use TensorFlow or matplotlib import them themselves.
 """
 
 from course_utils.runtime import setup

@@ -12,12 +12,36 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import keras
+import numpy as np
+
 import course_utils
 from course_utils import datasets, download, text
+from course_utils.models.recurrent import TextGenerator, text_optimizer
 from course_utils.runtime import DATA_DIR
 
 EARLY_STEPS = 60
 """The loss over these first steps is stored, so that a test can repeat them and compare."""
+
+
+NAME_LANGUAGES = """
+    Basque Finnish French German Greek Hungarian Icelandic Irish Italian Lithuanian Polish Russian
+    Swahili Turkish Vietnamese Welsh
+""".split()
+"""The languages of the place-name generator: Latin, Greek and Cyrillic script."""
+
+
+class EarlyLoss(keras.callbacks.Callback):
+    """Keeps the mean loss of the first `EARLY_STEPS` steps, and prints a line now and then."""
+
+    value: float | None = None
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Keras gives the mean loss since the epoch began."""
+        if batch == EARLY_STEPS - 1 and self.value is None:
+            self.value = float(logs["loss"])
+        if batch % 200 == 0:
+            print(f"step {batch} of {self.params['steps']}: loss {logs['loss']:.4f}", flush=True)
 
 
 def text_reference_english(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
@@ -30,10 +54,6 @@ def text_reference_english(max_steps: int | None = None) -> tuple[Any, dict[str,
         The model, and its record: seconds, mean training loss of the first `EARLY_STEPS` steps and
         of each epoch, validation loss of each epoch, in nats per character.
     """
-    import keras
-
-    from course_utils.models.recurrent import TextGenerator, text_optimizer
-
     data = datasets.text("reference_english")
     tokenizer = text.CharacterTokenizer.fit(data.train, min_count=50)
     train = text.contiguous_streams(tokenizer.encode(data.train), streams=128, length=64)
@@ -45,34 +65,77 @@ def text_reference_english(max_steps: int | None = None) -> tuple[Any, dict[str,
         optimizer=text_optimizer(epochs * steps_per_epoch, learning_rate=4e-3),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    early: list[float] = []
-
-    def after_step(batch: int, logs: dict[str, float]) -> None:
-        if batch == EARLY_STEPS - 1 and not early:
-            early.append(float(logs["loss"]))  # Keras's mean since the epoch began
-        if batch % 200 == 0:
-            print(f"step {batch} of {steps_per_epoch}: {logs['loss']:.4f}", flush=True)
-
+    early = EarlyLoss()
     start = time.perf_counter()
     history = model.fit(
         train.take(max_steps) if max_steps else train,
         epochs=1 if max_steps else epochs,
         validation_data=None if max_steps else validation,
-        callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=after_step)],
+        callbacks=[early],
         shuffle=False,
         verbose=0,
     ).history
     record = {
         "seconds": round(time.perf_counter() - start),
         "trained_on": data.source,
-        "early_loss": early[0] if early else None,
+        "early_loss": early.value,
         **{name: [round(float(v), 4) for v in values] for name, values in history.items()},
     }
     return model, record
 
 
+def place_names(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
+    """Train the generator of place names.
+
+    Each line is a language's mark, a name, a newline. Sixteen lines of one language stand
+    together, so that the model learns to look at the lines before as well as at the mark.
+
+    Args:
+        max_steps: as in `text_reference_english`.
+
+    Returns:
+        The model and its record; the validation loss is on the names of held-out territories, in
+        nats per character, marks and newlines included.
+    """
+    names = datasets.place_names()
+    marks = {k: mark for k, mark in names.marks.items() if k in NAME_LANGUAGES}
+    rng = np.random.default_rng(0)
+
+    def lines(part: tuple[datasets.PlaceName, ...]) -> str:
+        blocks = []
+        for language, mark in marks.items():
+            own = rng.permutation([f"{mark}{p.name}\n" for p in part if p.language == language])
+            blocks += ["".join(own[i : i + 16]) for i in range(0, len(own), 16)]
+        return "".join(rng.permutation(blocks))
+
+    content = "".join(lines(names.train) for _ in range(12))  # in a new order each time
+    tokenizer = text.CharacterTokenizer.fit(content)
+    windows = text.contiguous_streams(tokenizer.encode(content), streams=32, length=32)
+    model = TextGenerator(tokenizer.vocab_size, 64, 256, dropout=0.3, tokenizer=tokenizer)
+    model.compile(
+        optimizer=text_optimizer(int(windows.cardinality())),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    early = EarlyLoss()
+    start = time.perf_counter()
+    model.fit(
+        windows.take(max_steps) if max_steps else windows,
+        callbacks=[early],
+        shuffle=False,
+        verbose=0,
+    )
+    held_out = model.log_prob(tokenizer.encode(lines(names.validation)))
+    return model, {
+        "seconds": round(time.perf_counter() - start),
+        "trained_on": names.source,
+        "early_loss": early.value,
+        "val_loss": [round(float(-held_out.mean()), 4)],
+    }
+
+
 RECIPES: dict[str, Callable[..., tuple[Any, dict[str, Any]]]] = {
     "text_reference_english": text_reference_english,
+    "place_names": place_names,
 }
 
 
@@ -84,8 +147,11 @@ def train(name: str) -> None:
     model, record = RECIPES[name]()
     folder = DATA_DIR / "checkpoints"
     weights = folder / f"{name}.weights.h5"
-    model.save_weights(weights)
     config = model.get_config()
+    bare = type(model).from_config(dict(config))  # without the optimizer, which is twice as large
+    bare.build()
+    bare.set_weights(model.get_weights())
+    bare.save_weights(weights)
     content = json.dumps({"record": record, "config": config}, ensure_ascii=False, indent=1)
     (folder / f"{name}.json").write_text(content + "\n", encoding="utf-8", newline="\n")
     path = DATA_DIR / "registry.toml"
@@ -98,6 +164,24 @@ def train(name: str) -> None:
     }
     path.write_text(tomlkit.dumps(registry), encoding="utf-8", newline="\n")
     print(f"{name}: {record}")
+
+
+def load(name: str) -> TextGenerator:
+    """A model that the course ships, from `data/checkpoints`.
+
+    Args:
+        name: one of `RECIPES`.
+
+    Raises:
+        ValueError: if there is no checkpoint of that name.
+        DataUnavailable: if its file is missing or has a wrong hash.
+    """
+    weights = download.checkpoint(name)
+    described = json.loads(weights.with_name(f"{name}.json").read_text(encoding="utf-8"))
+    model = TextGenerator.from_config(described["config"])
+    model.build()
+    model.load_weights(weights)
+    return model
 
 
 def main() -> None:

@@ -113,7 +113,9 @@ def versions() -> str:
         ModuleNotFoundError: one of the libraries is not installed.
     """
     try:
-        return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES.values())
+        return ", ".join(
+            f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES.values()
+        )
     except importlib.metadata.PackageNotFoundError as error:
         raise _missing(str(error.name)) from None
 

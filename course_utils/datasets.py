@@ -83,6 +83,11 @@ class PlaceNames:
         """English names of the languages in the training part, sorted."""
         return tuple(sorted({place.language for place in self.train}))
 
+    @property
+    def marks(self) -> dict[str, str]:
+        """One character for each language, from Unicode's private-use area: no name has it."""
+        return {language: chr(0xE000 + i) for i, language in enumerate(self.languages)}
+
     def of(self, language: str) -> PlaceNames:
         """The names in one language.
 

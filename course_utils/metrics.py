@@ -20,27 +20,23 @@ def bits_per_character(log_prob: NDArray[Any] | float, characters: int) -> float
     return float(-np.sum(log_prob) / (characters * math.log(2)))
 
 
-def xz_bits_per_character(text: str, after: str = "") -> float:
-    """Bits per character that the xz compressor needs for a text.
+def xz_bits_per_character(texts: list[str], after: str = "") -> list[float]:
+    """Bits per character that the xz compressor needs for each text.
 
     Args:
-        text: the text to compress.
-        after: a text that the compressor has read before; only the growth by `text` counts. The
+        texts: the texts to compress, each by itself.
+        after: a text that the compressor has read before; only the growth by the text counts. The
             dictionary is large enough to reach back over all of it.
     """
-    size = len((after + text).encode())
-    filters = [
-        {
-            "id": lzma.FILTER_LZMA2,
-            "preset": 6,
-            "dict_size": max(4096, 1 << (size - 1).bit_length()),
-        }
-    ]
+    size = max(len((after + text).encode()) for text in texts)
+    dictionary = max(4096, 1 << (size - 1).bit_length())
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": dictionary}]
 
-    def compressed(string: str) -> int:
-        return len(lzma.compress(string.encode(), lzma.FORMAT_RAW, filters=filters))
+    def compressed(text: str) -> int:
+        return len(lzma.compress(text.encode(), lzma.FORMAT_RAW, filters=filters))
 
-    return 8 * (compressed(after + text) - (compressed(after) if after else 0)) / len(text)
+    alone = compressed(after)
+    return [8 * (compressed(after + text) - alone) / len(text) for text in texts]
 
 
 def longest_copied_passage(sample: str, text: str) -> str:

@@ -221,8 +221,8 @@ class Notebook:
         deadline = time.monotonic() + seconds
         now = before
         while now == before or now != self.text(selector):
+            self.no_errors()
             if time.monotonic() > deadline:
-                self.no_errors()
                 raise AssertionError(f"{selector} still shows {now[:80]!r} after {seconds:g} s")
             now = self.text(selector)
             self.page.wait_for_timeout(500)

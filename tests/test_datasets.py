@@ -167,7 +167,7 @@ def test_the_pages_are_docstrings(pages):
     assert "Singular Value Decomposition" in by_path["numpy/linalg/_linalg.py"].text
     assert "Trigonometric sine" not in by_path["numpy/linalg/_linalg.py"].text
     compiled = by_path["numpy/_core/_add_newdocs.py"].text  # strings, not docstrings, there
-    assert "Copy of the array, cast to a specified type." in compiled
+    assert "Base object if memory is from some other object." in compiled
     assert not [path for path in by_path if "/tests/" in path or "/externals/" in path]
     assert not any("\r" in page.text or " \n" in page.text for page in pages)
 
@@ -216,13 +216,16 @@ else:
 def short():
     """Too short."""
 
+def again():
+    """Inner {long}."""
+
 def emoji():
     """Emoji \U0001f600 {long}."""
 
 raise SystemExit("this file must never be run")
 ''',
         "toy_library/copy.py": f'"""Class {long}."""',
-        "toy_library/newdocs.py": f"add_newdoc('toy', ('f', '''Compiled {long}.'''))\n'''x'''",
+        "toy_library/newdocs.py": f"add_newdoc('toy', ('f', '''Compiled {long}.\\r\\nEnd.'''))",
         "toy_library/tests/test.py": f'"""Test {long}."""',
         "toy_library/externals/other.py": f'"""Vendored {long}."""',
     }
@@ -238,7 +241,7 @@ raise SystemExit("this file must never be run")
             f"Function {long}.\n\n    Indented.\n\nLast.",
             *[f"{name} {long}." for name in ("Inner", "Class", "Method", "Other")],
         ],
-        "toy_library/newdocs.py": [f"Compiled {long}."],
+        "toy_library/newdocs.py": [f"Compiled {long}.\nEnd."],
     }
     assert "toy_library" not in sys.modules
 
@@ -262,6 +265,8 @@ def test_copies_are_dropped_by_the_paragraph():
     assert kept == f"first\n\nlast\n\n\nsecond document\n\n<{below}>"
     assert corpus.without_shared_passages(text, ["", "unrelated"]) == text
     assert corpus.without_shared_passages("", [LETTERS]) == ""
+    across = f"{LETTERS[: length - 3]}\n\nq"  # the passage ends with the second paragraph's "q"
+    assert corpus.without_shared_passages(f"{across} is touched too", [across]) == ""
     assert corpus.without_shared_passages(copy, [LETTERS, "other"]) == ""
     assert corpus.without_shared_passages(copy, ["other", LETTERS]) == ""
 

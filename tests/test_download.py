@@ -32,7 +32,8 @@ class Mirror(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.asked[self.path] += 1
         if self.path == "/silent":
-            self.go_on.wait(10)
+            if not self.go_on.wait(10):
+                self.asked["/silent, to the end"] += 1
             return
         if self.path not in ("/good", "/wrong", "/cut", "/gate", "/flaky"):
             self.send_error(404)
@@ -194,6 +195,7 @@ def test_a_silent_mirror_is_given_up(register, mirror, monkeypatch):
     monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.2)
     register(f"{mirror}/silent", f"{mirror}/good")
     assert download.fetch("play").read_bytes() == CONTENT
+    assert Mirror.asked == {"/silent": 1, "/good": 1}
 
 
 def test_a_half_written_download_has_no_name_yet(register, mirror, cache):

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from course_utils.text import Ids
 
+_BLOCK = 2_000_000
+
 
 class NGram:
     """Interpolated Kneser–Ney n-gram model over token ids.
@@ -44,9 +46,28 @@ class NGram:
             codes = codes * self.vocab_size + ids[i : len(ids) - n + 1 + i]
         return codes
 
+    def _count(self, ids: Ids) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The distinct n-grams of the highest order, sorted, and how often each occurs."""
+        codes, counts = np.empty(0, np.int64), np.empty(0, np.int64)
+        for start in range(0, len(ids) - self.order + 1, _BLOCK):  # in blocks, to save memory
+            block = ids[start : start + _BLOCK + self.order - 1]
+            more, times = np.unique(self._codes(block, self.order), return_counts=True)
+            codes, place = np.unique(np.concatenate([codes, more]), return_inverse=True)
+            counts = np.bincount(place, np.concatenate([counts, times])).astype(np.int64)
+        return codes, counts
+
     def fit(self, ids: Ids) -> Self:
-        """Count the n-grams of a training text, (tokens,) int32; returns the model itself."""
-        codes, counts = np.unique(self._codes(ids, self.order), return_counts=True)
+        """Count the n-grams of a training text, (tokens,) int32; returns the model itself.
+
+        Raises:
+            ValueError: if the text is shorter than one n-gram.
+        """
+        if len(ids) < self.order:
+            raise ValueError(
+                f"the text has {len(ids)} tokens, less than one n-gram of order {self.order}; "
+                "give a longer text or use a lower order"
+            )
+        codes, counts = self._count(ids)
         self._levels, self._discounts = [], []
         for n in range(self.order, 0, -1):
             contexts, first = np.unique(codes // self.vocab_size, return_index=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -12,8 +11,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from course_utils import download, text
+from course_utils import text
 from course_utils.text import Ids, Tokenizer
+
+_TOKENS = tf.TensorSpec((None, None), tf.int32)
+_STATE = tf.TensorSpec((None, None), tf.float32)
 
 
 @keras.saving.register_keras_serializable(package="course_utils")
@@ -66,7 +68,11 @@ class TextGenerator(keras.Model):
         self.built = True
 
     def call(
-        self, tokens: Any, initial_state: Any = None, return_state: bool = False, training: Any = None
+        self,
+        tokens: Any,
+        initial_state: Any = None,
+        return_state: bool = False,
+        training: Any = None,
     ) -> Any:
         """Logits of the next token at every position.
 
@@ -90,25 +96,24 @@ class TextGenerator(keras.Model):
         with tf.GradientTape() as tape:
             logits = self._call_and_carry(tokens, training=True)
             loss = self.compute_loss(y=targets, y_pred=logits)
-        self._loss_tracker.update_state(loss, sample_weight=tf.shape(tokens)[0])
         self.optimizer.apply(tape.gradient(loss, self.trainable_weights), self.trainable_weights)
-        return dict(self.compute_metrics(tokens, targets, logits))
+        return self._logs(loss, tokens, targets, logits)
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """The loss on a batch, starting from the state that the batch before ended in."""
         tokens, targets = data
         logits = self._call_and_carry(tokens, training=False)
         loss = self.compute_loss(y=targets, y_pred=logits)
+        return self._logs(loss, tokens, targets, logits)
+
+    def _logs(self, loss: Any, tokens: Any, targets: Any, logits: Any) -> dict[str, Any]:
         self._loss_tracker.update_state(loss, sample_weight=tf.shape(tokens)[0])
         return dict(self.compute_metrics(tokens, targets, logits))
 
     def _call_and_carry(self, tokens: Any, training: bool) -> Any:
-        batch = tf.shape(tokens)[0]
-        state = tf.cond(
-            tf.shape(self._carried)[0] == batch,
-            lambda: self._carried.read_value(),
-            lambda: tf.zeros((batch, self.rnn_units)),
-        )
+        zeros = tf.zeros((tf.shape(tokens)[0], self.rnn_units))
+        same_batch = tf.shape(self._carried)[0] == tf.shape(tokens)[0]
+        state = tf.cond(same_batch, self._carried.read_value, lambda: zeros)
         logits, state = self(tokens, initial_state=state, return_state=True, training=training)
         self._carried.assign(state)
         return logits
@@ -120,28 +125,21 @@ class TextGenerator(keras.Model):
 
     @tf.function(reduce_retracing=True)
     def step(self, tokens: Any, state: Any) -> Any:
-        """One token further: what generation calls for each new token.
-
-        Args:
-            tokens: (batch,) int32.
-            state: (batch, rnn_units).
-
-        Returns:
-            (logits (batch, vocab_size) of the token after, state (batch, rnn_units)).
-        """
+        """One token further, (batch,) int32 and (batch, rnn_units): logits and the new state."""
         output, (state,) = self.rnn.cell(self.embedding(tokens), [state])
         return self.dense(output), state
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=[_TOKENS, _TOKENS, _STATE])
     def _chunk_log_prob(self, tokens: Any, targets: Any, state: Any) -> Any:
+        state = tf.ensure_shape(state, (None, self.rnn_units))
         logits, state = self(tokens, initial_state=state, return_state=True, training=False)
         return -tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits), state
 
-    def log_prob(self, ids: Ids, streams: int = 64, warm_up: int = 256) -> NDArray[np.float64]:
+    def log_prob(self, ids: Ids, streams: int = 128, warm_up: int = 256) -> NDArray[np.float64]:
         """Natural log-probability of every token but the first, given those before it.
 
-        The text is read as parallel streams; each reads the `warm_up` tokens before its own part
-        without scoring them, so that its state is that of a reader who came from further back.
+        The text is read as parallel streams. Each first reads the `warm_up` tokens before its own
+        part, unscored, so that it starts with the state of a reader who comes from further back.
 
         Args:
             ids: (tokens,) int32.
@@ -158,24 +156,21 @@ class TextGenerator(keras.Model):
             raise ValueError(f"log_prob needs at least two tokens, got {len(ids)}")
         scored = len(ids) - 1
         part = math.ceil(scored / streams)
-        place = part * np.arange(streams)[:, None] + np.arange(-warm_up, part)
-        inside = (place >= 0) & (place < scored)
-        place = np.clip(place, 0, scored - 1)  # (streams, warm_up + part)
+        first = part * np.arange(streams)[:, None]  # (streams, 1), where each part begins
+        place = np.maximum(first - warm_up, 0) + np.arange(warm_up + part)
+        own = (place >= first) & (place < np.minimum(first + part, scored))
+        place = np.minimum(place, scored - 1)  # (streams, warm_up + part)
         state = tf.zeros((streams, self.rnn_units))
         result = np.zeros(scored)
-        for start in range(0, place.shape[1], 512):
-            window = place[:, start : start + 512]
-            # A stream that starts at the text's beginning has nothing to warm up on.
-            state = tf.where(window[:, :1] == 0, tf.zeros_like(state), state)
+        widest = streams * max(self.vocab_size, self.rnn_units)
+        chunk = max(16, 2_000_000 // widest)  # tokens at a time, to save memory
+        for start in range(0, place.shape[1], chunk):
+            window, keep = place[:, start : start + chunk], own[:, start : start + chunk]
             value, state = self._chunk_log_prob(ids[window], ids[window + 1], state)
-            keep = inside[:, start : start + 512]
-            keep = keep & (start + np.arange(window.shape[1]) >= warm_up)
             result[window[keep]] = value.numpy()[keep]
         return result
 
-    def sample(
-        self, prompts: list[str], length: int, **sampling: Any
-    ) -> list[str]:
+    def sample(self, prompts: list[str], length: int, **sampling: Any) -> list[str]:
         """Continue several prompts of equal token count at once; arguments as in `generate`."""
         steps = list(self._sampled_tokens(prompts, length, **sampling))
         return [self._require_tokenizer().decode(row) for row in np.transpose(steps)]
@@ -252,7 +247,8 @@ class TextGenerator(keras.Model):
             text.require_known(tokenizer, prompt)
         rows = [tokenizer.encode(prompt) for prompt in prompts]
         if len({len(row) for row in rows}) != 1:
-            raise ValueError("prompts of one batch need the same number of tokens")
+            counts = [len(row) for row in rows]
+            raise ValueError(f"prompts of one batch need equally many tokens, got {counts}")
         state = tf.zeros((len(rows), self.rnn_units))
         for tokens in np.transpose(rows):
             logits, state = self.step(tf.constant(tokens), state)
@@ -277,6 +273,7 @@ class TextGenerator(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> TextGenerator:
         """The model of a `get_config` dictionary, with random weights."""
+        config = dict(config)
         tokenizer = config.pop("tokenizer", None)
         return cls(tokenizer=text.tokenizer_from_config(tokenizer) if tokenizer else None, **config)
 
@@ -296,21 +293,6 @@ def text_optimizer(
     """
     warm_up = min(warm_up, max(1, steps // 10))
     schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, steps - warm_up, warmup_target=learning_rate, warmup_steps=warm_up
+        0.0, max(1, steps - warm_up), warmup_target=learning_rate, warmup_steps=warm_up
     )
     return keras.optimizers.AdamW(schedule, beta_2=0.99, global_clipnorm=1.0)
-
-
-def load_text_generator(name: str = "text_reference_english") -> TextGenerator:
-    """A text generator that the course ships, with its tokenizer, from `data/checkpoints`.
-
-    Raises:
-        ValueError: if there is no checkpoint of that name.
-        DataUnavailable: if its file is missing or has a wrong hash.
-    """
-    weights = download.checkpoint(name)
-    described = json.loads(weights.with_name(f"{name}.json").read_text(encoding="utf-8"))
-    model = TextGenerator.from_config(described["config"])
-    model.build()
-    model.load_weights(weights)
-    return model

@@ -1,0 +1,122 @@
+"""The notebooks in JupyterLab, driven by a headless browser as a reader would use them."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from lab import ROOT, Notebook, find_browser, lab
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def browser() -> None:
+    """Without a browser there is nothing to see; where CI runs, one must be there."""
+    if not find_browser():
+        reason = "no Chromium or Chrome found; install one or set CHROME_PATH to its program"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+def text_generation(notebook: Notebook, seconds: float = 60) -> None:
+    """The playground: the slider changes the probabilities, the button writes a new text."""
+    alternative = notebook.text(".course-alternative")
+    before, after = notebook.move_slider("temperature", steps=5)
+    assert before != after, f"the slider still shows {before}"
+    notebook.changed(".course-alternative", alternative, seconds)
+    written = notebook.text(".course-generated")
+    notebook.press("Generate")
+    notebook.changed(".course-generated", written, seconds)
+
+
+# What a reader does in each notebook with an interactive part, after running all of it.
+STEPS: dict[str, Callable[[Notebook], None]] = {
+    "04a_text_generation": text_generation,
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_reader_runs_the_notebook_and_uses_its_widgets(name: str) -> None:
+    with lab(ROOT / "notebooks" / f"{name}.ipynb") as open_notebook:
+        notebook = open_notebook(name)
+        notebook.no_errors()
+        notebook.run_all(seconds=240)
+        STEPS[name](notebook)
+        notebook.no_errors()
+        notebook.screenshot(ROOT / "build" / "screenshots" / f"{name}.png")
+
+
+# The harness itself, on a notebook that needs nothing of the course: it must see what goes wrong.
+
+STAND_IN = """
+import ipywidgets as widgets
+from IPython.display import display
+
+slider = widgets.FloatSlider(description="temperature", min=0.1, max=2, value=1)
+button = widgets.Button(description="Generate")
+generated = widgets.HTML("nothing yet").add_class("course-generated")
+alternative = widgets.HTML("at 1").add_class("course-alternative")
+
+def moved(change):
+    {moved}
+
+def pressed(button):
+    {pressed}
+
+slider.observe(moved, "value")
+button.on_click(pressed)
+display(slider, button, generated, alternative)
+"""
+MOVED = "alternative.value = f'at {change.new}'"
+PRESSED = "generated.value += ' more'"
+VARIANTS = {
+    "works": (MOVED, PRESSED, "'end'"),
+    "slider_raises": ("raise ValueError('moved')", PRESSED, "'end'"),
+    "button_raises": (MOVED, "raise ValueError('pressed')", "'end'"),
+    "button_raises_late": (MOVED, PRESSED + "; raise ValueError('late')", "'end'"),
+    "button_does_nothing": (MOVED, "pass", "'end'"),
+    "button_warns": (MOVED, PRESSED + "; import sys; print('oops', file=sys.stderr)", "'end'"),
+    "cell_raises": (MOVED, PRESSED, "1 / 0"),
+    "cell_warns": (MOVED, PRESSED, "import warnings; warnings.warn('careful')"),
+}
+
+
+def stand_in(path: Path, moved: str, pressed: str, last: str) -> Path:
+    code = textwrap.dedent(STAND_IN).format(moved=moved, pressed=pressed)
+    cells = [nbformat.v4.new_code_cell(source, execution_count=7) for source in (code, last)]
+    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def open_stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("stand_in")
+    paths = [stand_in(folder / f"{name}.ipynb", *parts) for name, parts in VARIANTS.items()]
+    with lab(*paths) as open_notebook:
+        yield open_notebook
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_harness_sees_what_goes_wrong(name: str, open_stand_in: Any, tmp_path: Path) -> None:
+    def use() -> None:
+        notebook = open_stand_in(name)
+        notebook.run_all(seconds=60)
+        text_generation(notebook, seconds=8)
+        notebook.screenshot(tmp_path / "seen.png")
+
+    if name == "works":
+        use()
+        assert (tmp_path / "seen.png").stat().st_size > 10_000
+        return
+    with pytest.raises(AssertionError) as failure:
+        use()
+    wanted = {"slider_raises": "moved", "button_raises": "pressed", "button_raises_late": "late"}
+    wanted |= {"cell_raises": "division by zero", "cell_warns": "careful", "button_warns": "oops"}
+    assert wanted.get(name, "still shows") in str(failure.value)

@@ -1,0 +1,107 @@
+"""Measures of texts, on cases that can be checked by hand."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import pytest
+
+from course_utils import metrics
+
+WORDS = ["mean", "median", "axis", "array", "shape", "dtype", "returns", "the", "of", "value"]
+
+
+def prose(characters, seed):
+    rng = random.Random(seed)
+    return " ".join(rng.choice(WORDS) for _ in range(characters))[:characters]
+
+
+def noise(characters, seed):
+    """Text of four bits a character that no compressor can do anything about."""
+    rng = random.Random(seed)
+    return "".join(rng.choice("0123456789abcdef") for _ in range(characters))
+
+
+def test_bits_per_character_by_hand():
+    # Four tokens of probability 1/8 cost twelve bits; they stand for six characters.
+    assert metrics.bits_per_character(np.full(4, math.log(1 / 8)), 6) == pytest.approx(2.0)
+    assert metrics.bits_per_character(math.log(1 / 8), 1) == pytest.approx(3.0)
+    assert metrics.bits_per_character(np.zeros((2, 5)), 10) == 0.0
+
+
+def test_xz_needs_four_bits_for_four_random_bits():
+    (bits,) = metrics.xz_bits_per_character([noise(20_000, seed=0)])
+    assert 4.0 <= bits < 4.7
+
+
+def test_xz_pays_almost_nothing_for_a_repeat():
+    text = noise(20_000, seed=0)
+    fresh, repeated = metrics.xz_bits_per_character([noise(20_000, seed=1), text], after=text)
+    assert repeated < 0.05
+    assert fresh > 4.0
+
+
+def test_xz_reaches_back_over_all_that_it_has_read():
+    text = noise(2_000, seed=0)
+    between = "a" * 9_000_000  # more than the 8 MiB that the preset itself looks back
+    (bits,) = metrics.xz_bits_per_character([text], after=text + between)
+    assert bits < 0.3
+
+
+def test_xz_charges_each_text_by_itself():
+    first, second = prose(5_000, seed=0), prose(8_000, seed=1)
+    together = metrics.xz_bits_per_character([first, second, first], after=second)
+    apart = [metrics.xz_bits_per_character([t], after=second)[0] for t in (first, second, first)]
+    assert together == pytest.approx(apart, abs=0.02)
+    assert together[1] < 0.1 < together[0]
+
+
+def test_xz_counts_characters_not_bytes():
+    (ascii_bits,) = metrics.xz_bits_per_character([noise(5_000, seed=0)])
+    greek = noise(5_000, seed=0).translate({ord(c): ord(c) - 48 + 0x3B1 for c in "0123456789"})
+    assert metrics.xz_bits_per_character([greek])[0] > ascii_bits
+
+
+@pytest.mark.parametrize(
+    ("sample", "text", "passage"),
+    [
+        ("the cat sat", "a cat sat there", " cat sat"),
+        ("abcXdefg", "abc defg", "defg"),  # the longer of two
+        ("abXcd", "ab cd", "ab"),  # the first of equals
+        ("abc", "zzabczz", "abc"),  # all of it
+        ("abc", "xyz", ""),
+        ("", "xyz", ""),
+        ("aaaa", "aa", "aa"),
+        ("Mean", "mean", "ean"),  # letter for letter
+    ],
+)
+def test_longest_copied_passage(sample, text, passage):
+    assert metrics.longest_copied_passage(sample, text) == passage
+
+
+def test_a_copied_passage_is_found_in_a_long_text():
+    text = prose(200_000, seed=0)
+    sample = "§" + text[100_000:100_120] + "§" + prose(150, seed=1)
+    assert metrics.longest_copied_passage(sample, text) == text[100_000:100_120]
+
+
+@pytest.mark.parametrize(
+    ("samples", "n", "share"),
+    [
+        (["abcd"], 2, 1.0),  # ab bc cd
+        (["aaaa"], 2, 1 / 3),  # aa aa aa
+        (["abab"], 2, 2 / 3),  # ab ba ab
+        (["abc", "abc"], 2, 0.5),  # repetition between samples counts
+        (["ab", "cd"], 2, 1.0),  # no passage runs from one sample into the next
+        (["a", "abc"], 3, 1.0),  # a sample that is too short adds nothing
+    ],
+)
+def test_distinct_share(samples, n, share):
+    assert metrics.distinct_share(samples, n) == pytest.approx(share)
+
+
+def test_distinct_share_of_samples_that_are_too_short():
+    with pytest.raises(ValueError, match="all 2 samples are shorter than n = 3"):
+        metrics.distinct_share(["ab", ""], 3)

@@ -1,0 +1,209 @@
+"""The interactive parts: their callbacks are plain functions, run here over the slider grid."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import ipywidgets as ipw
+import keras
+import numpy as np
+import pytest
+
+from course_utils import text, widgets
+from course_utils.models.recurrent import TextGenerator
+from course_utils.text import CharacterTokenizer
+
+ALPHABET = "abc <&>\n"
+
+
+@pytest.fixture(scope="module")
+def model():
+    tokenizer = CharacterTokenizer.fit(ALPHABET)
+    model = TextGenerator(tokenizer.vocab_size, 4, 8, tokenizer=tokenizer)
+    model.build()
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
+    return model
+
+
+def controls_of(playground):
+    """Every control of a playground by its description, and what is below the sliders."""
+    found = {}
+
+    def walk(widget):
+        if getattr(widget, "description", ""):
+            found[widget.description] = widget
+        for child in getattr(widget, "children", ()):
+            walk(child)
+
+    walk(playground)
+    by_class = {c: w for w in html_of(playground) for c in w._dom_classes}
+    return found, by_class["course-next-token"], by_class["course-generated"]
+
+
+def html_of(widget):
+    own = [widget] if isinstance(widget, ipw.HTML) else []
+    return own + [h for child in getattr(widget, "children", ()) for h in html_of(child)]
+
+
+@pytest.fixture
+def playground(model):
+    return controls_of(widgets.text_playground(model, "abc"))
+
+
+def steps(slider, count):
+    """`count` values from one end of a slider to the other."""
+    values = np.linspace(slider.min, slider.max, count)
+    return [int(v) if isinstance(slider, ipw.IntSlider) else float(v) for v in values]
+
+
+def test_updates_over_the_whole_slider_grid(model, playground):
+    sliders, _, _ = playground
+    grid = itertools.product(
+        steps(sliders["temperature"], 4),
+        steps(sliders["top k (0: all)"], 3),
+        steps(sliders["top p"], 3),
+    )
+    for temperature, top_k, top_p in grid:
+        (last,) = widgets.playground_updates(
+            model, "a<b", temperature, top_k, top_p, length=20, every=20
+        )
+        assert last.startswith("<pre><strong>a&lt;b</strong>"), (temperature, top_k, top_p, last)
+        assert len(re.findall(r"&\w+;|[^&]", written(last))) == 20
+
+
+def written(update):
+    """The generated part of an update, as HTML."""
+    return re.fullmatch(r"<pre><strong>.*?</strong>(.*)</pre>", update, re.DOTALL)[1]
+
+
+def test_each_update_continues_the_one_before(model):
+    updates = [*widgets.playground_updates(model, "abc", length=25, every=10)]
+    assert len(updates) == 3  # after 10, 20 and 25 tokens
+    parts = [written(update) for update in updates]
+    assert parts[1].startswith(parts[0]) and parts[2].startswith(parts[1])
+    assert parts[0] != parts[1] != parts[2]
+
+
+def test_written_text_is_escaped(model):
+    (update,) = widgets.playground_updates(model, "<", 2.0, length=300, every=300)
+    inner = update.removeprefix("<pre><strong>&lt;</strong>").removesuffix("</pre>")
+    assert "&lt;" in inner and "&amp;" in inner and "&gt;" in inner
+    assert not re.search(r"[<>]|&(?!(lt|gt|amp|#x27|quot);)", inner)
+
+
+def test_the_text_is_that_of_generate(model):
+    import html
+
+    (update,) = widgets.playground_updates(model, "abc", 0.9, 3, 0.8, length=40, seed=4, every=40)
+    text = model.generate("abc", 40, temperature=0.9, top_k=3, top_p=0.8, seed=4)
+    assert html.unescape(written(update)) == text
+
+
+@pytest.mark.parametrize(
+    ("prompt", "settings", "reason"),
+    [
+        ("", {}, "the prompt is empty"),
+        ("abX<i>", {}, "the prompt has &#x27;X&#x27;, &#x27;i&#x27;, which the vocabulary lacks"),
+        ("abc", {"temperature": 0.0}, "temperature must be positive, got 0.0"),
+        ("abc", {"top_p": 0.0}, "top_p must be in (0, 1], got 0.0"),
+    ],
+)
+def test_what_cannot_be_done_is_said(model, prompt, settings, reason):
+    (update,) = widgets.playground_updates(model, prompt, **settings)
+    assert update.startswith("<p role='alert'>") and reason in update
+    if not settings:
+        table = widgets.next_token_table(model, prompt, 1.0)
+        assert table.startswith("<p role='alert'>") and reason in table
+
+
+def rows_of(table):
+    return [
+        (token, float(share))
+        for token, share in re.findall(r"<code>(.*?)</code></td><td>([\d.]+)%", table)
+    ]
+
+
+def test_table_of_next_tokens(model):
+    rows = rows_of(widgets.next_token_table(model, "abc", 1.0, rows=100))
+    shares = [share for _, share in rows]
+    assert len(rows) == model.vocab_size
+    assert sum(shares) == pytest.approx(100, abs=0.05 * len(rows))
+    assert shares == sorted(shares, reverse=True)
+    p = model.next_token_probabilities("abc")
+    assert shares[0] == pytest.approx(100 * p.max(), abs=0.06)
+    assert {"&#x27;&lt;&#x27;", "&#x27;\\n&#x27;", "&#x27;a&#x27;"} <= {token for token, _ in rows}
+    assert len(rows_of(widgets.next_token_table(model, "abc", 1.0, rows=3))) == 3
+
+
+def test_temperature_sharpens_the_table(model):
+    top = [rows_of(widgets.next_token_table(model, "abc", t))[0][1] for t in (0.2, 1.0, 2.0)]
+    assert top[0] > top[1] > top[2]
+
+
+def test_the_playground_opens_with_a_table_and_a_text(playground):
+    controls, table, output = playground
+    assert rows_of(table.value)
+    assert output.value.startswith("<pre><strong>abc</strong>")
+
+
+def test_moving_the_slider_changes_the_table(playground):
+    controls, table, output = playground
+    before, text = rows_of(table.value), output.value
+    controls["temperature"].value = 0.2
+    assert rows_of(table.value)[0][1] > before[0][1]
+    assert output.value == text, "text is written on a click, not on a move"
+    controls["prompt"].value = "a&"
+    assert rows_of(table.value) != before
+    controls["prompt"].value = "Z"
+    assert "role='alert'" in table.value
+    controls["prompt"].value = "abc"
+    controls["temperature"].value = 0.8
+    assert rows_of(table.value) == before
+
+
+@pytest.mark.parametrize(
+    ("control", "value"),
+    [("seed", 5), ("temperature", 2.0), ("length", 50), ("top k (0: all)", 1), ("top p", 0.1)],
+)
+def test_generate_uses_every_control(playground, control, value):
+    controls, _, output = playground
+    before = output.value
+    controls[control].value = value
+    controls["Generate"].click()
+    assert output.value != before
+    assert output.value.startswith("<pre><strong>abc</strong>")
+
+
+def test_generating_again_gives_the_same_text(playground):
+    controls, _, output = playground
+    before = output.value
+    controls["Generate"].click()
+    assert output.value == before
+
+
+def test_progress_line(model, monkeypatch):
+    lines, shown = [], []
+    monkeypatch.setattr(widgets, "display", shown.append)
+    progress = widgets.Progress(every_seconds=0)
+    progress.line.observe(lambda change: lines.append(change.new), names="value")
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    ids = model.tokenizer.encode("abc <&>" * 20)
+    windows = text.contiguous_streams(ids, streams=2, length=10)
+    model.fit(windows, epochs=2, shuffle=False, verbose=0, callbacks=[progress])
+    assert shown == [progress.line]
+    assert re.fullmatch(r"epoch 1 of 2, step 1( of 6)?, loss \d\.\d{3}, \d+ s", lines[0])
+    assert any(line.startswith("epoch 2 of 2, step 6") for line in lines)
+    assert re.fullmatch(r"done in \d+ s", progress.line.value)
+
+
+def test_progress_is_not_written_at_every_step(model, monkeypatch):
+    monkeypatch.setattr(widgets, "display", lambda line: None)
+    progress = widgets.Progress(every_seconds=1000)
+    lines = []
+    progress.line.observe(lambda change: lines.append(change.new), names="value")
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    windows = text.contiguous_streams(model.tokenizer.encode("abc <&>" * 20), 2, 10)
+    model.fit(windows, shuffle=False, verbose=0, callbacks=[progress])
+    assert len(lines) == 1 and lines[0].startswith("done in")

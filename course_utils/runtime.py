@@ -89,10 +89,12 @@ def peak_memory_mb() -> float:
         import psutil
 
         return float(psutil.Process().memory_info().peak_wset) / 1e6
+    with contextlib.suppress(OSError):  # Linux; getrusage would count the parent before exec
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
     import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS: in bytes
 
 
 def release_memory() -> None:

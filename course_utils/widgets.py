@@ -149,7 +149,7 @@ def text_playground(model: TextGenerator, prompt: str) -> ipw.VBox:
     }
     button = ipw.Button(description="Generate", button_style="primary")
     table, output = ipw.HTML(), ipw.HTML()
-    table.add_class("course-next-token")
+    table.add_class("course-alternative")
     output.add_class("course-generated")
 
     def refresh(_: Any = None) -> None:

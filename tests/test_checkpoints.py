@@ -10,7 +10,6 @@ import pytest
 
 import course_utils
 from course_utils import checkpoints, datasets, download
-from course_utils import checkpoints
 from course_utils.runtime import DATA_DIR
 
 PROMPTS = {"text_reference_english": "Compute the ", "place_names": "\n"}

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from course_utils import text
-from course_utils import checkpoints
+from course_utils import checkpoints, text
 from course_utils.models.recurrent import TextGenerator, text_optimizer
 from course_utils.text import BytePairTokenizer, CharacterTokenizer
 
@@ -302,7 +301,7 @@ def test_bad_arguments(model, method, arguments, message):
 
 
 def test_prompts_of_different_length(model):
-    with pytest.raises(ValueError, match="same number of tokens"):
+    with pytest.raises(ValueError, match="equally many tokens"):
         model.sample(["abc", "ab"], 5)
 
 

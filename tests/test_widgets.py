@@ -39,7 +39,7 @@ def controls_of(playground):
 
     walk(playground)
     by_class = {c: w for w in html_of(playground) for c in w._dom_classes}
-    return found, by_class["course-next-token"], by_class["course-generated"]
+    return found, by_class["course-alternative"], by_class["course-generated"]
 
 
 def html_of(widget):

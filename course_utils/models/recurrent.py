@@ -47,6 +47,7 @@ class TextGenerator(keras.Model):
             rnn_units: length of the GRU's state.
             dropout: share of the GRU's outputs set to zero in training, in [0, 1).
             tokenizer: turns prompts into ids and ids into text; `generate` needs it.
+            **kwargs: passed on to `keras.Model`, such as `name`.
         """
         super().__init__(**kwargs)
         self.vocab_size, self.embedding_dim, self.rnn_units = vocab_size, embedding_dim, rnn_units

@@ -20,7 +20,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from course_utils import datasets, download, text  # noqa: E402
+from course_utils import checkpoints, datasets, download, text  # noqa: E402
 from course_utils.models import recurrent  # noqa: E402
 from course_utils.runtime import DATA_DIR  # noqa: E402
 

@@ -115,7 +115,7 @@ def _challenge_mistake(log_prob: Callable[[np.ndarray], np.ndarray]) -> str | No
         total = sum(math.exp(float(np.asarray(result(log_prob, row))[-1])) for row in rows)
         if not math.isclose(total, 1.0, abs_tol=0.01):
             return (
-                f"the probabilities of the {task.vocab_size} next tokens sum to {total:.3f}; "
+                f"the probabilities of {task.vocab_size} next tokens sum to {total:.3f}, not 1; "
                 "a predictor must not look at the token it predicts, and must be normalised"
             )
     # A look at what comes later would change an early value when only the end of the text changes.

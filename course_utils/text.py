@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -39,7 +40,7 @@ class Tokenizer(Protocol):
         """What `tokenizer_from_config` needs to build the same tokenizer."""
 
 
-class _Lookup:
+class _Lookup(ABC):
     """A vocabulary of pieces; id 0 stands for every piece outside it."""
 
     def __init__(self, pieces: list[str]) -> None:
@@ -51,8 +52,9 @@ class _Lookup:
         return len(self.pieces)
 
     @staticmethod
+    @abstractmethod
     def split(text: str) -> Sequence[str]:
-        raise NotImplementedError
+        """The pieces of a text, in order; joined they give the text back."""
 
     def encode(self, text: str) -> Ids:
         return np.array([self._id.get(piece, 0) for piece in self.split(text)], np.int32)

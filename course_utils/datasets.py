@@ -13,6 +13,9 @@ from dataclasses import dataclass, replace
 
 from course_utils import corpus, download
 from course_utils.corpus import Page, split_of
+from course_utils.images import ImageData, Images, digits
+
+__all__ = ["ImageData", "Images", "digits", "place_names", "reference_pages", "text"]
 
 TEXTS = ("reference_english", "tiny_shakespeare")
 """Names that `text` knows."""

@@ -90,6 +90,19 @@ def test_fill_is_the_brute_force_conditional_mean(model, images, seen):
         assert np.array_equal(row[seen], image[seen])
 
 
+def test_classes_from_a_part_of_the_pixels(model, images):
+    seen, x = np.arange(12) % 5 == 0, images[0][:20]
+    by_component = [
+        weight
+        * multivariate_normal(mean[seen], cov[np.ix_(seen, seen)]).pdf(x.reshape(20, -1)[:, seen])
+        for weight, mean, cov in dense(model)
+    ]
+    wanted = np.log(np.transpose(by_component).reshape(20, 2, 2).sum(axis=2))
+    assert model.joint_log_prob(x, seen.reshape(3, 4)) == pytest.approx(wanted, abs=1e-8)
+    everything = model.joint_log_prob(x, np.ones((3, 4), bool))
+    assert np.array_equal(everything, model.joint_log_prob(x))
+
+
 def test_fill_draws_from_the_brute_force_conditional(model, images):
     seen = np.arange(12) % 5 == 0
     x = np.repeat(images[0][:1], 20_000, axis=0)
@@ -158,6 +171,7 @@ ERRORS = [
     (lambda m, x: m.sample(1, label=7), r"no class 7; the model knows \[0, 1\]"),
     (lambda m, x: m.fill(x, np.zeros((3, 4), bool)), "all pixels are hidden"),
     (lambda m, x: m.fill(x, np.ones(12, bool)), r"observed has shape \(12,\); expected \(3, 4\)"),
+    (lambda m, x: m.joint_log_prob(x, np.zeros((3, 4), bool)), "all pixels are hidden"),
     (lambda m, x: m.fill(x[:, 1:], np.ones((3, 4), bool)), r"images of shape \(600, 2, 4\)"),
     (lambda m, x: PixelMixture(12).fit(x), "dimensions must be 1 to 11, got 12"),
     (lambda m, x: PixelMixture(0).fit(x), "dimensions must be 1 to 11, got 0"),

@@ -19,16 +19,14 @@ class PixelMixture:
 
     Source: Tipping & Bishop (1999), "Mixtures of probabilistic principal component analysers";
     here all components share one subspace.
+
+    Args:
+        dimensions: number D of principal components, fewer than the P pixels.
+        components: Gaussians for each class, or for all images where there are no labels.
+        regularisation: added to every variance in the subspace.
     """
 
     def __init__(self, dimensions: int, components: int = 1, regularisation: float = 1e-6) -> None:
-        """Make an unfitted model.
-
-        Args:
-            dimensions: number D of principal components, fewer than the P pixels.
-            components: Gaussians for each class, or for all images where there are no labels.
-            regularisation: added to every variance in the subspace.
-        """
         self.dimensions, self.components = dimensions, components
         self.regularisation = regularisation
 
@@ -67,12 +65,16 @@ class PixelMixture:
         self.covariances = np.concatenate([mixture.covariances_ for mixture in mixtures])
         return self
 
-    def joint_log_prob(self, x: Array) -> Array:
-        """The log of p(x, class) in nats, (N, classes), in the order of `.classes`."""
-        x = self._flat(x)
-        by_component, _, _ = self._condition(x, np.ones(x.shape[1], bool))  # (N, K)
-        by_class = by_component.reshape(len(x), len(self.classes), self.components)
-        return np.logaddexp.reduce(by_class, axis=2)
+    def joint_log_prob(self, x: Array, observed: Array | None = None) -> Array:
+        """The log of p(x, class) in nats, (N, classes), of the observed pixels of `fill` or of all.
+
+        Normalised over the classes, which are in the order of `.classes`, it is Bayes' rule.
+        """
+        observed = np.ones(self.shape, bool) if observed is None else observed
+        by_component = self._condition(x, observed)[0]  # (N, K)
+        return np.logaddexp.reduce(
+            by_component.reshape(len(x), len(self.classes), self.components), axis=2
+        )
 
     def log_prob(self, x: Array) -> Array:
         """The log of p(x) in nats, (N,) float64; ValueError for images of another shape."""
@@ -106,13 +108,8 @@ class PixelMixture:
             sample: draw instead of taking the mean.
             seed: of the draw.
         """
-        flat, observed = self._flat(x).copy(), np.asarray(observed, bool)
-        if observed.shape != self.shape:
-            raise ValueError(f"observed has shape {observed.shape}; expected {self.shape}")
-        seen = observed.ravel()
-        if not seen.any():
-            raise ValueError("all pixels are hidden, so there is nothing to go by; use sample()")
-        log_joint, shift, gain = self._condition(flat, seen)
+        log_joint, shift, gain = self._condition(x, observed)
+        flat, seen = np.array(x, np.float64).reshape(len(x), -1), np.ravel(observed).astype(bool)
         p = np.exp(log_joint - np.logaddexp.reduce(log_joint, axis=1, keepdims=True))  # (N, K)
         hidden, rng = self.basis[~seen], np.random.default_rng(seed)
         z = np.einsum("nk,nkd->nd", p, shift)
@@ -125,14 +122,7 @@ class PixelMixture:
         flat[:, ~seen] = self.mean[~seen] + z @ hidden.T + noise
         return flat.reshape(np.shape(x))
 
-    def _flat(self, x: Array) -> Array:
-        """Images as rows (N, P) of float64."""
-        if np.ndim(x) == 0 or np.shape(x) != (len(x), *self.shape):
-            wanted = ", ".join(["N", *map(str, self.shape)])
-            raise ValueError(f"images of shape {np.shape(x)}; expected ({wanted})")
-        return np.asarray(x, np.float64).reshape(len(x), -1)
-
-    def _condition(self, x: Array, seen: Array) -> tuple[Array, Array, Array]:
+    def _condition(self, x: Array, observed: Array) -> tuple[Array, Array, Array]:
         """The log of p(component, seen pixels), and what follows for the hidden pixels.
 
         Given the seen pixels o, component k makes the hidden pixels h Gaussian with mean
@@ -143,8 +133,16 @@ class PixelMixture:
         Returns:
             Log-probabilities (N, K), shift (N, K, D), gain (K, D, D).
         """
+        if np.ndim(x) != len(self.shape) + 1 or np.shape(x)[1:] != self.shape:
+            wanted = ", ".join(["N", *map(str, self.shape)])
+            raise ValueError(f"images of shape {np.shape(x)}; expected ({wanted})")
+        if np.shape(observed) != self.shape:
+            raise ValueError(f"observed has shape {np.shape(observed)}; expected {self.shape}")
+        if not np.any(observed):
+            raise ValueError("all pixels are hidden, so there is nothing to go by; use sample()")
+        seen = np.ravel(observed).astype(bool)
         w, v, eye = self.basis[seen], self.variance, np.eye(self.dimensions)
-        centred = x[:, seen] - self.mean[seen]
+        centred = np.asarray(x, np.float64).reshape(len(x), -1)[:, seen] - self.mean[seen]
         square, projected, a = (centred**2).sum(axis=1), centred @ w, w.T @ w
         log_joint, gain = np.empty((len(x), len(self.weights))), np.empty(self.covariances.shape)
         shift = np.empty((*log_joint.shape, self.dimensions))

@@ -1,0 +1,74 @@
+"""Interactive parts with images: pages of HTML, plain functions of slider values, and sliders."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as ipw
+import matplotlib.pyplot as plt
+import numpy as np
+
+from course_utils.models.mixture import Array, PixelMixture
+
+
+def picture(rows: list[Array], words: str, zoom: int = 3) -> str:
+    """Rows of images, each (N, height, width) in [0, 1], dark on white, and the words below."""
+    grid = np.concatenate([np.concatenate([*row], axis=1) for row in rows])
+    buffer = io.BytesIO()
+    plt.imsave(buffer, np.clip(grid, 0, 1), cmap="gray_r", vmin=0, vmax=1, format="png")
+    png, width = base64.b64encode(buffer.getvalue()).decode(), zoom * grid.shape[1]
+    style = f"width:{width}px;max-width:100%;image-rendering:pixelated"
+    return f"<img src='data:image/png;base64,{png}' alt='{words}' style='{style}'><p>{words}</p>"
+
+
+def sample_page(model: PixelMixture, train: Array, digit: int, draw: int) -> str:
+    """Eight draws of a class above the training images, (N, height, width), nearest to them."""
+    drawn = np.clip(model.sample(8, seed=draw, label=digit), 0, 1)
+    apart = np.array([((one - train) ** 2).mean(axis=(1, 2)) for one in drawn])  # (8, N)
+    nearest, distance = train[apart.argmin(axis=1)], np.sqrt(apart.min(axis=1)).mean()
+    guesses = model.classes[model.joint_log_prob(drawn).argmax(axis=1)]
+    words = f"Top: eight draws of class {digit}, number {draw}; the model itself reads them as "
+    words += f"{', '.join(map(str, guesses))}. Bottom: the nearest training images, "
+    return picture([drawn, nearest], words + f"which differ by {distance:.2f} a pixel.")
+
+
+def fill_page(model: PixelMixture, images: Array, image: int, hidden_rows: int) -> str:
+    """One of the images, what is left of it, the mean of p(hidden | seen), and three draws."""
+    x = images[image : image + 1]
+    seen = np.ones(x.shape[1:], bool)
+    seen[x.shape[1] - hidden_rows :] = False
+    draws = [model.fill(x, seen, sample=True, seed=seed) for seed in range(3)]
+    log_joint = model.joint_log_prob(x, seen)[0]
+    p = np.exp(log_joint - np.logaddexp.reduce(log_joint))
+    likely = ", ".join(f"{model.classes[c]} ({p[c]:.0%})" for c in np.argsort(-p)[:3])
+    words = f"Image {image}: whole; without its lower {hidden_rows} rows; filled by the mean; "
+    words += f"three draws. From the rows that are left the model reads: {likely}."
+    return picture([np.concatenate([x, x * seen, model.fill(x, seen), *draws])], words, zoom=5)
+
+
+def sliders(page: Callable[..., str], name: str, **ranges: tuple[int, int, int]) -> ipw.VBox:
+    """A part with one slider, (start, lowest, highest), for each of the page's arguments.
+
+    Args:
+        page: gives the HTML below the sliders.
+        name: CSS class of the whole part.
+        ranges: the sliders by name; underscores are shown as spaces.
+    """
+    controls = {
+        key: ipw.IntSlider(
+            value, min=low, max=high, description=key.replace("_", " "), continuous_update=False
+        )
+        for key, (value, low, high) in ranges.items()
+    }
+    output = ipw.HTML().add_class("course-alternative")
+
+    def refresh(_: Any = None) -> None:
+        output.value = page(**{key: control.value for key, control in controls.items()})
+
+    for control in controls.values():
+        control.observe(refresh, names="value")
+    refresh()
+    return ipw.VBox([*controls.values(), output]).add_class(name)

@@ -33,24 +33,21 @@ class Question:
         self.ask, self.reference = ask, solution
         self._mistake, self._hint = mistake, hint
 
-    def check(self, *answer: Any) -> bool:
-        """Say whether an answer is right; `...` stands for an answer not yet given.
+    def check(self, *answer: Any) -> None:
+        """Print whether an answer is right; `...` stands for an answer not yet given."""
+        print(self.feedback(*answer))
 
-        Returns:
-            True if it is right.
-        """
+    def feedback(self, *answer: Any) -> str:
+        """What `check` prints: `"Right."` for a right answer, else what is wrong with it."""
         if any(part is ... for part in answer):
-            print("Not attempted yet: put your answer in place of the three dots.")
-            return False
+            return "Not attempted yet: put your answer in place of the three dots."
         try:
             wrong = self._mistake(*answer)
         except NotAttempted:
-            print("Not attempted yet: the function still returns the three dots.")
-            return False
+            return "Not attempted yet: the function still returns the three dots."
         except Exception as error:  # the learner's function may raise anything
             wrong = f"it raised {type(error).__name__}: {error}"
-        print(f"Not yet: {wrong}" if wrong else "Right.")
-        return not wrong
+        return f"Not yet: {wrong}" if wrong else "Right."
 
     def hint(self) -> None:
         """Print a hint."""

@@ -9,13 +9,13 @@ import difflib
 import re
 import unicodedata
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from course_utils import corpus, download
+from course_utils.chorales import chorales as chorales
 from course_utils.corpus import Page, split_of
-from course_utils.images import ImageData, Images, digits
-
-__all__ = ["ImageData", "Images", "digits", "place_names", "reference_pages", "text"]
+from course_utils.images import digits as digits
+from course_utils.splits import Split
 
 TEXTS = ("reference_english", "tiny_shakespeare")
 """Names that `text` knows."""
@@ -27,25 +27,8 @@ MIN_NAMES = 20
 """Languages with fewer names cannot be learned or judged."""
 
 
-@dataclass(frozen=True)
-class TextData:
-    """A text, split.
-
-    Attributes:
-        name: as given to `text`.
-        train: to fit models on.
-        validation: to choose between models.
-        test: to judge the chosen one, once.
-        source: where the text comes from, with versions.
-        licence: under which it may be used.
-    """
-
-    name: str
-    train: str
-    validation: str
-    test: str
-    source: str
-    licence: str
+class TextData(Split[str]):
+    """A text, split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +46,8 @@ class PlaceName:
     territory: str
 
 
-@dataclass(frozen=True)
-class PlaceNames:
-    """Place names, split by territory.
-
-    Attributes:
-        train: to fit models on.
-        validation: to choose between models.
-        test: to judge the chosen one, once.
-        source: where the names come from, with versions.
-        licence: under which they may be used.
-    """
-
-    train: tuple[PlaceName, ...]
-    validation: tuple[PlaceName, ...]
-    test: tuple[PlaceName, ...]
-    source: str
-    licence: str
+class PlaceNames(Split[tuple[PlaceName, ...]]):
+    """Place names, split by territory."""
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -109,7 +77,7 @@ class PlaceNames:
             tuple(place for place in part if place.language == language)
             for part in (self.train, self.validation, self.test)
         )
-        return replace(self, train=train, validation=validation, test=test)
+        return PlaceNames(self.name, train, validation, test, self.source, self.licence)
 
 
 def text(name: str = "reference_english", *, deduplicate: bool = True) -> TextData:
@@ -126,8 +94,7 @@ def text(name: str = "reference_english", *, deduplicate: bool = True) -> TextDa
         name: one of `TEXTS`.
         deduplicate: drop paragraphs from the validation and test part of `"reference_english"`
             that share `corpus.SHARED_CHARACTERS` characters in a row with a part before them.
-            False gives the plain split by file, for comparison. The training part is the same,
-            and other texts have one form only.
+            False gives the plain split by file, for comparison.
 
     Raises:
         ValueError: unknown name; the message lists the known ones.
@@ -180,7 +147,9 @@ def place_names() -> PlaceNames:
             and bare(place.name) not in taken
         )
         taken.update(bare(place.name) for place in parts[split])
-    return PlaceNames(**parts, source=f"CLDR in Babel {babel_version}", licence="Unicode-3.0")
+    return PlaceNames(
+        "place_names", **parts, source=f"CLDR in Babel {babel_version}", licence="Unicode-3.0"
+    )
 
 
 def bare(name: str) -> str:
@@ -215,16 +184,9 @@ def _cldr_names() -> list[PlaceName]:
 def _reference_english(deduplicate: bool) -> TextData:
     content = corpus.load()
     pages = corpus.pages(content)
-    train, validation, test = (
-        corpus.joined(pages, split) for split in ("train", "validation", "test")
-    )
+    parts = [corpus.joined(pages, split) for split in ("train", "validation", "test")]
     if deduplicate:
-        validation, test = content["validation"], content["test"]
-    return TextData(
-        name="reference_english",
-        train=train,
-        validation=validation,
-        test=test,
-        source=f"docstrings of {corpus.versions()}",
-        licence="BSD-3-Clause (NumPy, SciPy, scikit-learn, pandas), Apache-2.0 (Keras)",
-    )
+        parts[1:] = content["validation"], content["test"]
+    source = f"docstrings of {corpus.versions()}"
+    licence = "BSD-3-Clause (NumPy, SciPy, scikit-learn, pandas), Apache-2.0 (Keras)"
+    return TextData("reference_english", parts[0], parts[1], parts[2], source, licence)

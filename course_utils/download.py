@@ -60,7 +60,7 @@ def registry(table: str = "files") -> dict[str, Entry]:
     """Entries of `data/registry.toml` by name.
 
     Args:
-        table: `"files"` for data sets to download, `"checkpoints"` for shipped weights.
+        table: `"files"` for data sets to download, `"shipped"`, or `"checkpoints"`.
     """
     content = tomllib.loads((DATA_DIR / "registry.toml").read_text(encoding="utf-8"))
     return {
@@ -93,23 +93,23 @@ def fetch(name: str) -> Path:
 
 
 def checkpoint(name: str) -> Path:
-    """Path of a shipped checkpoint (`.weights.h5`) whose hash has just been checked.
+    """Path of a shipped checkpoint (`.weights.h5`); see `shipped`."""
+    return shipped(name, "checkpoints", "checkpoints", ", or train it with `make checkpoints`")
 
-    Args:
-        name: name of a checkpoint in the registry.
+
+def shipped(name: str, table: str = "shipped", folder: str = "", otherwise: str = "") -> Path:
+    """Path of a file in a folder of the data folder whose hash has just been checked.
 
     Raises:
         ValueError: no such name; the message lists the known ones.
         WrongHash: the file is not the one that the registry describes.
-        DataUnavailable: the file is missing.
+        DataUnavailable: the file is missing; the message ends in `otherwise`.
     """
-    entry = _entry(name, "checkpoints")
-    path = DATA_DIR / "checkpoints" / entry.file
+    entry = _entry(name, table)
+    path = DATA_DIR / folder / entry.file
     if not path.is_file():
-        raise DataUnavailable(
-            f"the checkpoint {entry.file} is missing from {path.parent}; restore it with "
-            "`git checkout data/checkpoints`, or train it with `make checkpoints`"
-        )
+        message = f"{path.name} is missing from {path.parent}; restore it with `git checkout data`"
+        raise DataUnavailable(message + otherwise)
     verify(path, entry)
     return path
 
@@ -127,7 +127,7 @@ def verify(path: Path, entry: Entry) -> None:
             f"{path} is not the file that the course expects: its sha256 is {found} "
             f"({path.stat().st_size:,} bytes), expected {entry.sha256} ({entry.bytes:,} bytes). "
             "Delete it and get a fresh copy"
-            + (f" from {entry.urls[0]}" if entry.urls else " with `git checkout data/checkpoints`")
+            + (f" from {entry.urls[0]}" if entry.urls else " with `git checkout data`")
         )
 
 

@@ -1,0 +1,80 @@
+"""Bach's chorales as note numbers, and a benchmark of piano rolls; see `data/README.md`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from course_utils import download
+from course_utils.splits import Split
+
+GRIDS = {"quarter": 4, "sixteenth": 1}
+"""Names of the time grids, each with its step in sixteenth notes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chorale:
+    """A chorale on a time grid that begins on a beat.
+
+    Attributes:
+        title: its number in the catalogue of Bach's works, such as `"BWV 66.6"`.
+        notes: (T, 4) int16, MIDI note numbers of soprano, alto, tenor, bass; 0 is a rest.
+        onsets: (T, 4) bool, True where the note was struck at this step or since the step before
+            it, False where it is held or the voice rests.
+    """
+
+    title: str
+    notes: npt.NDArray[np.int16]
+    onsets: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class ChoraleData(Split[tuple[Chorale, ...]]):
+    """Chorales on a `grid`, split so that versions of one melody are in one part."""
+
+    grid: str
+
+
+class RollData(Split[tuple[npt.NDArray[np.uint8], ...]]):
+    """Piano rolls, (T, 88) uint8, 1 where one of the pitches from 21 to 108 sounds; split."""
+
+
+def chorales(name: str = "chorales", grid: str = "quarter") -> ChoraleData | RollData:
+    """Chorales: `"chorales"` in four voices, or, downloaded, the piano rolls of `"jsb"`.
+
+    `"jsb"` has its published split of 229, 76 and 77 sequences, in quarter notes. Both sets hold
+    the same works, so a model that is trained on one cannot be tested on the other.
+
+    Raises:
+        ValueError: unknown name, or a grid that is none of `GRIDS`.
+        DataUnavailable: no copy, and no network for `"jsb"`; or a file with a wrong hash.
+
+    Source: Boulanger-Lewandowski et al. (2012), Modeling temporal dependencies in
+    high-dimensional sequences.
+    """
+    known = {"chorales": [*GRIDS], "jsb": ["quarter"]}
+    if name not in known:
+        raise ValueError(f"unknown chorales {name!r}; known: {', '.join(map(repr, known))}")
+    if grid not in known[name]:
+        raise ValueError(f"{name!r} has no grid {grid!r}; known: {str(known[name])[1:-1]}")
+    if name == "jsb":
+        from scipy.io import loadmat
+
+        entry, content = download.registry()[name], loadmat(download.fetch(name))
+        rolls = [tuple(content[key][0]) for key in ("traindata", "validdata", "testdata")]
+        return RollData(name, rolls[0], rolls[1], rolls[2], entry.urls[0], entry.licence)
+    step, parts = GRIDS[grid], {part: list[Chorale]() for part in ("train", "validation", "test")}
+    with np.load(download.shipped(name), allow_pickle=False) as file:
+        notes = file["notes"][::step].astype(np.int16)  # every chorale is a number of whole steps
+        since = np.pad(file["onsets"], ((step - 1, 0), (0, 0)))[: step * len(notes)]
+        onsets = since.reshape(-1, step, 4).any(axis=1) & (notes > 0)
+        ends = np.cumsum(file["lengths"] // step)[:-1]
+        split, titles = file["parts"].tolist(), file["titles"].tolist()
+    pieces = zip(titles, np.split(notes, ends), np.split(onsets, ends), strict=True)
+    for part, piece in zip(split, pieces, strict=True):
+        parts[part].append(Chorale(*piece))
+    train, validation, test = map(tuple, parts.values())
+    source, licence = "music21's corpus", download.registry("shipped")[name].licence
+    return ChoraleData(name, train, validation, test, source, licence, grid)

@@ -10,18 +10,26 @@ import numpy as np
 import pytest
 
 import course_utils.exercises as exercises
-from course_utils.exercises import Question, start_here
+from course_utils.exercises import Question, concepts, start_here
 from course_utils.exercises import text_generation as lesson
 from course_utils.metrics import bits_per_character
 from course_utils.models.ngram import NGram
 
 QUESTIONS = {
     "start_here.bits": start_here.bits,
+    "concepts.density": concepts.density,
+    "concepts.bayes": concepts.bayes,
+    "concepts.beat_this": concepts.beat_this,
     "text_generation.bits": lesson.bits,
     "text_generation.temperature": lesson.temperature,
     "text_generation.beat_this": lesson.beat_this,
 }
 LN2 = math.log(2)
+
+
+def softmax(logits):
+    return np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+
 
 # question, wrong answer, a part of the hint that this mistake gets and no other
 MISTAKES = [
@@ -45,6 +53,29 @@ MISTAKES = [
     (lesson.temperature, lambda p, t: p**3 / (p**3).sum(), "for p = [0.5  0.3  0.15 0.05]"),
     (lesson.temperature, lambda p, t: p**2 / (p**2).sum(), "right at T = 0.5, wrong at T = 2"),
     (lesson.temperature, lambda p, t: 0.5, "the result has shape ()"),
+    (concepts.density, lambda d, n: -d / LN2 / n, "a density is not a probability"),
+    (concepts.density, lambda d, n: 8 - d / n, "the rest still in nats"),
+    (concepts.density, lambda d, n: 8 + d / LN2 / n, "mind the minus sign"),
+    (concepts.density, lambda d, n: 8 * n - d / LN2, "the bill of the whole image"),
+    (concepts.density, lambda d, n: 8 - d / LN2, "for one pixel and the rest for the whole"),
+    (concepts.density, lambda d, n: math.log2(255) - d / LN2 / n, "256 grey values, 0 to 255"),
+    (concepts.density, lambda d, n: 3.0, "3 bits for a log-density of 570 nats"),
+    (concepts.bayes, lambda log_p, p: log_p[0], "one probability a class, (3,)"),
+    (
+        concepts.bayes,
+        lambda log_p, p: np.exp(log_p) * p / (np.exp(log_p) * p).sum(),
+        "subtract the largest",
+    ),
+    (concepts.bayes, lambda log_p, p: log_p + np.log(p), "that is log p(x, y)"),
+    (
+        concepts.bayes,
+        lambda log_p, p: np.exp(log_p - log_p.max() + np.log(p / 0.2)),
+        "divide by the sum",
+    ),
+    (concepts.bayes, lambda log_p, p: softmax(log_p), "the prior is missing"),
+    (concepts.bayes, lambda log_p, p: softmax(log_p + p), "with the logarithm of the prior"),
+    (concepts.bayes, lambda log_p, p: softmax(log_p) * p, "normalise afterwards"),
+    (concepts.bayes, lambda log_p, p: p, "expected [0.4"),
 ]
 
 
@@ -61,8 +92,9 @@ def test_a_stub_is_not_attempted(name, capsys):
     stubs = [...] if name == "start_here.bits" else [..., lambda *arguments: ...]
     if name.endswith("beat_this"):
         set_task()
+        set_images()
     for stub in stubs:
-        assert QUESTIONS[name].check(stub) is False
+        assert QUESTIONS[name].check(stub) is None  # nothing below the cell but what is printed
         assert capsys.readouterr().out.startswith("Not attempted yet: ")
 
 
@@ -71,6 +103,7 @@ def test_the_printed_solution_is_right(name, capsys):
     QUESTIONS[name].solution()
     source = capsys.readouterr().out
     unigram, bigram = set_task()
+    images = set_images()
 
     class Model:  # the mixture in the lesson's solution is of a GRU and a 5-gram
         @staticmethod
@@ -78,14 +111,14 @@ def test_the_printed_solution_is_right(name, capsys):
             return bigram.log_prob(ids)[1:]
 
     namespace = {"np": np, "math": math, "model": Model, "five_gram": unigram}
+    namespace["binary_train"] = images
     before = set(namespace)
     if "=" in source or "def " in source:
         exec(source, namespace)
         (answer,) = (v for k, v in namespace.items() if k not in before | {"__builtins__"})
     else:
         answer = eval(source)
-    assert QUESTIONS[name].check(answer) is True
-    assert capsys.readouterr().out.endswith("Right.\n")
+    assert QUESTIONS[name].feedback(answer) == "Right."
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
@@ -98,9 +131,8 @@ def test_the_hint_helps_and_does_not_tell(name, capsys):
 
 
 @pytest.mark.parametrize(("question", "answer", "fragment"), MISTAKES)
-def test_each_mistake_has_its_own_hint(question, answer, fragment, capsys):
-    assert question.check(answer) is False
-    said = capsys.readouterr().out
+def test_each_mistake_has_its_own_hint(question, answer, fragment):
+    said = question.feedback(answer)
     assert said.startswith("Not yet: ") and fragment in said
     others = {other for q, _, other in MISTAKES if q is question} - {fragment}
     assert not [other for other in others if other in said]
@@ -140,7 +172,8 @@ def models():
 @pytest.fixture(autouse=True)
 def no_task_left():
     yield
-    vars(lesson.beat_this).pop("score", None)
+    for question in (lesson.beat_this, concepts.beat_this):
+        vars(question).pop("score", None)
 
 
 def from_both_sides(ids):
@@ -158,7 +191,7 @@ def test_a_mixture_beats_the_number(models, capsys):
         parts = np.log(0.7) + bigram.log_prob(ids), np.log(0.3) + unigram.log_prob(ids)
         return np.logaddexp(*parts)[1:]
 
-    assert lesson.beat_this.check(mixture) is True
+    assert lesson.beat_this.feedback(mixture) == "Right."
     reached = bits_per_character(mixture(HELD_OUT), len(HELD_OUT))
     said = capsys.readouterr().out
     assert said.startswith(f"{reached:.3f} bits per character; the number to beat is")
@@ -186,10 +219,9 @@ CHEATS = {
 
 
 @pytest.mark.parametrize("cheat", CHEATS)
-def test_cheats_and_mistakes_are_caught(models, cheat, capsys):
+def test_cheats_and_mistakes_are_caught(models, cheat):
     log_prob, fragment = CHEATS[cheat]
-    assert lesson.beat_this.check(log_prob) is False
-    assert fragment in capsys.readouterr().out.splitlines()[-1]
+    assert fragment in lesson.beat_this.feedback(log_prob)
 
 
 def test_looking_ahead_would_pay(models):
@@ -197,6 +229,75 @@ def test_looking_ahead_would_pay(models):
     assert from_both_sides(HELD_OUT).mean() > honest.mean() + 0.1
 
 
-def test_the_task_must_be_set_first(capsys):
-    assert lesson.beat_this.check(lambda ids: np.zeros(len(ids) - 1)) is False
-    assert "run the cell with beat_this.set_task(...) first" in capsys.readouterr().out
+def test_the_task_must_be_set_first():
+    said = lesson.beat_this.feedback(lambda ids: np.zeros(len(ids) - 1))
+    assert "run the cell with beat_this.set_task(...) first" in said
+
+
+# --- beat this number, pixel by pixel ------------------------------------------------------------
+
+
+def strokes(n, seed):
+    """Images of 12 × 14 with one dark rectangle: a pixel says much about the next one."""
+    rng, images = np.random.default_rng(seed), np.zeros((n, 12, 14), bool)
+    for image, (top, left) in zip(images, rng.integers(0, 7, (n, 2)), strict=True):
+        image[top : top + 5, left : left + 4] = True
+    return images
+
+
+def set_images():
+    """Ask to beat the shares of dark pixels, place by place; the training images."""
+    train, held_out = strokes(400, 0), strokes(60, 1)
+    p = (train.mean(axis=0) * 400 + 0.5) / 401
+    concepts.beat_this.set_task(held_out, -np.log2(np.where(held_out, p, 1 - p)).mean())
+    return train
+
+
+def by_place(images):
+    return np.broadcast_to(strokes(400, 0).mean(axis=0) * 0.9 + 0.05, images.shape)
+
+
+def from_above(images):
+    """Is the pixel above dark? Then this one probably is."""
+    above = np.pad(images, ((0, 0), (1, 0), (0, 0)))[:, :-1]
+    return np.where(above, 0.8, 0.06)
+
+
+PIXEL_CHEATS = {
+    "reads the pixel itself": (lambda x: np.where(x, 0.99, 0.01), "earlier pixels of the same"),
+    "reads the next pixel": (
+        lambda x: np.where(np.roll(x, -1, axis=2), 0.9, 0.1),
+        "a predictor sees earlier pixels",
+    ),
+    "reads the row below": (
+        lambda x: np.where(np.pad(x, ((0, 0), (0, 1), (0, 0)))[:, 1:], 0.9, 0.1),
+        "a predictor sees earlier pixels",
+    ),
+    "reads the other images": (
+        lambda x: np.broadcast_to(np.arange(len(x))[:, None, None] / len(x), x.shape),
+        "each stands alone",
+    ),
+    "one value an image": (lambda x: np.full(len(x), 0.5), "a probability for each pixel"),
+    "not a probability": (lambda x: np.full(x.shape, 1.5), "not between 0 and 1"),
+    "certain": (lambda x: np.zeros(x.shape), "infinitely many bits"),
+    "not better": (by_place, "not better yet; see the hint"),
+    "raises": (lambda x: x[999], "it raised IndexError"),
+}
+
+
+@pytest.mark.parametrize("cheat", PIXEL_CHEATS)
+def test_cheats_over_pixels_are_caught(cheat):
+    set_images()
+    predict, fragment = PIXEL_CHEATS[cheat]
+    assert fragment in concepts.beat_this.feedback(predict)
+
+
+def test_a_neighbour_beats_the_number(capsys):
+    set_images()
+    assert concepts.beat_this.feedback(from_above) == "Right."
+    assert "bits per pixel; the number to beat is" in capsys.readouterr().out
+
+
+def test_the_pixel_task_must_be_set_first():
+    said = concepts.beat_this.feedback(from_above)
+    assert "run the cell with beat_this.set_task(...) first" in said

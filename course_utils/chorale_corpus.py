@@ -1,7 +1,5 @@
 """Builds `data/chorales.npz` from music21's corpus: `python -m course_utils.chorale_corpus`."""
 
-from __future__ import annotations
-
 import hashlib
 from math import ceil
 from typing import Any
@@ -14,15 +12,14 @@ from course_utils.runtime import DATA_DIR
 Array = npt.NDArray[Any]
 
 SHARED_BEATS = 12
-"""With as many quarter notes of melody in common, in a row and in any key, two chorales count as
-versions of one melody. Fewer would chain most of the corpus together through stock phrases."""
+"""So many quarter notes in common, in a row and in any key, make two melodies versions of one.
+
+Fewer would chain most of the corpus together through its stock phrases.
+"""
 
 
 def build() -> dict[str, Array]:
-    """The file's arrays: `titles`, `lengths` (in sixteenth notes), `parts`, `notes`, `onsets`.
-
-    The last two, (sum of lengths, 4) uint8 and bool, hold one chorale after the other.
-    """
+    """Arrays of the file; `notes` and `onsets`, (T, 4), hold one chorale after the other."""
     from music21 import corpus
 
     titles, notes, onsets = [], [], []
@@ -33,27 +30,23 @@ def build() -> dict[str, Array]:
             notes.append(np.zeros((ceil(4 * score.highestTime), 4), np.uint8))
             onsets.append(np.zeros(notes[-1].shape, bool))
             for voice, part in enumerate(score.parts):
-                for note in part.flatten().notes:
-                    if not note.duration.isGrace:
-                        start = ceil(4 * note.offset)
-                        end = ceil(4 * (note.offset + note.quarterLength))
-                        notes[-1][start:end, voice] = note.pitch.midi
-                        struck = note.tie is None or note.tie.type == "start"
-                        onsets[-1][start : start + 1, voice] |= struck
-            onsets[-1] &= notes[-1] > 0
+                for note in part.stripTies().flatten().notes:
+                    start = ceil(4 * note.offset)  # what sounds on the sixteenth counts
+                    end = ceil(4 * (note.offset + note.quarterLength))
+                    notes[-1][start:end, voice] = note.pitch.midi
+                    onsets[-1][start:end, voice] = np.arange(start, end) == start
     parts = split({title: piece[::4, 0] for title, piece in zip(titles, notes, strict=True)})
-    lengths = np.array([len(piece) for piece in notes], np.int32)
-    joined = {"notes": np.concatenate(notes), "onsets": np.concatenate(onsets)}
-    in_order = [parts[title] for title in titles]
-    return {"titles": np.array(titles), "lengths": lengths, "parts": np.array(in_order)} | joined
+    return {
+        "titles": np.array(titles),
+        "lengths": np.array([len(piece) for piece in notes], np.int32),  # in sixteenth notes
+        "parts": np.array([parts[title] for title in titles]),
+        "notes": np.concatenate(notes),
+        "onsets": np.concatenate(onsets),
+    }
 
 
 def split(melodies: dict[str, Array]) -> dict[str, str]:
-    """Title -> part (10% test, 10% validation, 80% train), with versions of a melody in one part.
-
-    Args:
-        melodies: title -> (T,) note numbers of the soprano on a grid of quarter notes.
-    """
+    """Title -> part, for title -> (T,) soprano in quarter notes; versions are in one part."""
     versions = {title: [title] for title in melodies}  # one list for all versions of a melody
     first: dict[bytes, str] = {}
     for title, melody in melodies.items():
@@ -64,10 +57,11 @@ def split(melodies: dict[str, Array]) -> dict[str, str]:
                 others += versions[title]
                 versions |= dict.fromkeys(versions[title], others)
     parts: dict[str, str] = {}
-    for title in sorted(melodies, key=lambda title: hashlib.sha256(title.encode()).digest()):
+    melody_names = {min(titles) for titles in versions.values()}
+    for name in sorted(melody_names, key=lambda name: hashlib.sha256(name.encode()).digest()):
         share = len(parts) / len(melodies)
         part = "test" if share < 0.1 else "validation" if share < 0.2 else "train"
-        parts = dict.fromkeys(versions[title], part) | parts
+        parts |= dict.fromkeys(versions[name], part)
     return parts
 
 

@@ -1,7 +1,5 @@
 """Bach's chorales as note numbers, and a benchmark of piano rolls; see `data/README.md`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +14,11 @@ GRIDS = {"quarter": 4, "sixteenth": 1}
 
 @dataclass(frozen=True, eq=False)
 class Chorale:
-    """A chorale on a time grid that begins on a beat.
+    """A chorale, such as `"BWV 66.6"`, on a time grid that begins on a beat.
 
-    Attributes:
-        title: its number in the catalogue of Bach's works, such as `"BWV 66.6"`.
-        notes: (T, 4) int16, MIDI note numbers of soprano, alto, tenor, bass; 0 is a rest.
-        onsets: (T, 4) bool, True where the note was struck at this step or since the step before
-            it, False where it is held or the voice rests.
+    `notes`, (T, 4): MIDI note numbers of soprano, alto, tenor and bass; 0 is a rest. `onsets`,
+    (T, 4): True where the note was struck at this step or since the step before, False where it
+    is held or the voice rests.
     """
 
     title: str
@@ -48,17 +44,15 @@ def chorales(name: str = "chorales", grid: str = "quarter") -> ChoraleData | Rol
     the same works, so a model that is trained on one cannot be tested on the other.
 
     Raises:
-        ValueError: unknown name, or a grid that is none of `GRIDS`.
+        ValueError: unknown name or grid.
         DataUnavailable: no copy, and no network for `"jsb"`; or a file with a wrong hash.
 
     Source: Boulanger-Lewandowski et al. (2012), Modeling temporal dependencies in
     high-dimensional sequences.
     """
     known = {"chorales": [*GRIDS], "jsb": ["quarter"]}
-    if name not in known:
-        raise ValueError(f"unknown chorales {name!r}; known: {', '.join(map(repr, known))}")
-    if grid not in known[name]:
-        raise ValueError(f"{name!r} has no grid {grid!r}; known: {str(known[name])[1:-1]}")
+    if grid not in known.get(name, ()):
+        raise ValueError(f"no chorales {name!r} on the grid {grid!r}; known: {str(known)[1:-1]}")
     if name == "jsb":
         from scipy.io import loadmat
 

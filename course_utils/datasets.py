@@ -33,12 +33,9 @@ class TextData(Split[str]):
 
 @dataclass(frozen=True, slots=True)
 class PlaceName:
-    """What a language calls a country or territory.
+    """What a language calls a country or territory, such as `"Suomi"`, `"Finnish"`, `"FI"`.
 
-    Attributes:
-        name: in the language's own script, Unicode NFC.
-        language: English name of the language, such as `"Finnish"` or `"Serbian (Latin)"`.
-        territory: ISO 3166-1 code, such as `"FI"`.
+    `name` is in the language's own script, Unicode NFC; `territory` is an ISO 3166-1 code.
     """
 
     name: str
@@ -68,11 +65,8 @@ class PlaceNames(Split[tuple[PlaceName, ...]]):
         if language not in self.languages:
             nearest = difflib.get_close_matches(language, self.languages, n=5, cutoff=0.5)
             hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
-            raise ValueError(
-                f"no place names in {language!r}{hint} "
-                f"`.languages` lists all {len(self.languages)}, from {self.languages[0]!r} "
-                f"to {self.languages[-1]!r}"
-            )
+            known = f"`.languages` lists all {len(self.languages)}"
+            raise ValueError(f"no place names in {language!r}{hint} {known}")
         train, validation, test = (
             tuple(place for place in part if place.language == language)
             for part in (self.train, self.validation, self.test)
@@ -84,11 +78,9 @@ def text(name: str = "reference_english", *, deduplicate: bool = True) -> TextDa
     """A text, split into training, validation and test part.
 
     `"reference_english"`: the docstrings of NumPy, SciPy, scikit-learn, pandas and Keras as
-    installed, split by source file. The first call reads their files and keeps the result in the
-    cache folder.
-
-    `"tiny_shakespeare"`: all plays in one text, downloaded. As in published results, the last
-    10% (111,540 characters) are the validation part; there is no third part, so `test` is empty.
+    installed, split by source file, kept in the cache folder. `"tiny_shakespeare"`: all plays in
+    one text, downloaded; as in published results, the last 10% (111,540 characters) are the
+    validation part, and `test` is empty.
 
     Args:
         name: one of `TEXTS`.
@@ -104,20 +96,15 @@ def text(name: str = "reference_english", *, deduplicate: bool = True) -> TextDa
         return _reference_english(deduplicate)
     if name == "tiny_shakespeare":
         content = download.fetch(name).read_bytes().decode("utf-8")
-        entry = download.registry()[name]
-        boundary = len(content) * 9 // 10
-        return TextData(
-            name, content[:boundary], content[boundary:], "", entry.urls[0], entry.licence
-        )
+        entry, end = download.registry()[name], len(content) * 9 // 10
+        return TextData(name, content[:end], content[end:], "", entry.urls[0], entry.licence)
     raise ValueError(f"unknown text {name!r}; known: {', '.join(map(repr, TEXTS))}")
 
 
 def reference_pages() -> tuple[Page, ...]:
     """The pages of `reference_english`, one a source file, before near-duplicates are dropped.
 
-    Returns:
-        Pages in a fixed order that mixes the libraries; `text("reference_english",
-        deduplicate=False)` joins them, split by split.
+    Their order is fixed and mixes the libraries.
     """
     return corpus.pages(corpus.load())
 
@@ -134,9 +121,8 @@ def place_names() -> PlaceNames:
     """
     from babel import __version__ as babel_version
 
-    names = _cldr_names()
+    names, parts = _cldr_names(), dict[str, tuple[PlaceName, ...]]()
     per_language = Counter(place.language for place in names)
-    parts: dict[str, tuple[PlaceName, ...]] = {}
     taken: set[str] = set()
     for split in ("train", "validation", "test"):
         parts[split] = tuple(

@@ -149,10 +149,9 @@ def cache_folder() -> Path:
 def cached_json(name: str, key: str, build: Callable[[], Any]) -> Any:
     """What `build()` returned, kept in the cache folder between runs.
 
-    The file has two lines of JSON: the hash of the second line, then the value. It is written
-    beside its place and then moved there, so other processes see a whole file or none; a file
-    whose hash is wrong is built and written again. Without a writable cache folder the value is
-    built each time.
+    The file has two lines of JSON: the hash of the second line, then the value. Other processes
+    see a whole file or none; a file whose hash is wrong is built and written again. Without a
+    writable cache folder the value is built each time.
 
     Args:
         name: start of the file name.

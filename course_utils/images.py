@@ -47,10 +47,9 @@ class Images:
         """`n` labelled images, as equal a number of each class as possible, none twice.
 
         With the same seed, a larger `n` begins with the images of a smaller one. A ValueError
-        if `n` is smaller than the number of classes or larger than what is there.
+        if `n` is below the number of classes or above what is there.
         """
-        classes = len(np.unique(self.labels))
-        if not classes <= n <= len(self):
+        if not (classes := len(np.unique(self.labels))) <= n <= len(self):
             raise ValueError(f"n must be from {classes}, one a class, to {len(self)}, got {n}")
         chosen = _in_turns(self.labels, np.random.default_rng(seed).permutation(len(self)))[:n]
         return Images(self.images[chosen], self.labels[chosen])
@@ -127,4 +126,4 @@ def _fashion_mnist() -> tuple[Any, ...]:
             "known; if one is torn, delete datasets/fashion-mnist in the cache of Keras. "
             "Without a network use datasets.digits()."
         ) from None
-    return *train, test, "Fashion-MNIST, through keras.datasets", "MIT"
+    return *train, test, "Fashion-MNIST, through Keras", "MIT"

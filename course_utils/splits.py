@@ -8,17 +8,11 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True, eq=False)
 class Split(Generic[Part]):
-    """A data set in three parts, from where, and under which licence.
-
-    Attributes:
-        train: to fit models on.
-        validation: to choose between models.
-        test: to judge the chosen one, once.
-    """
+    """A data set in three parts."""
 
     name: str
-    train: Part
-    validation: Part
-    test: Part
+    train: Part  # to fit models on
+    validation: Part  # to choose between models
+    test: Part  # to judge the chosen one, once
     source: str
     licence: str

@@ -32,7 +32,7 @@ test-fast: .venv/installed
 	$(BIN)/python -m pytest tests -m "not slow and not browser" $(IN_PARALLEL)
 
 notebooks: .venv/installed
-	$(BIN)/python -m course_utils.notebooks $(NAME)
+	$(BIN)/python notebooks/source/build.py $(NAME)
 
 checkpoints: .venv/installed
 	$(BIN)/python -m course_utils.checkpoints

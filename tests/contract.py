@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from course_utils.notebooks import VERDICT, WIDGET_VIEW
-from course_utils.plan import PLAN
+from build import VERDICT, WIDGET_VIEW
+from plan import PLAN
 
 MAX_LINES = 20
 MAX_SECONDS, MAX_PEAK_MB = 150, 1200
@@ -144,7 +144,7 @@ def opening_cell(case: Case) -> None:
     heading = re.match(r"# (.+)\n", first.source)
     assert heading and titles == [heading[1]], f"one H1, at the very start, is wanted: {titles}"
     planned = {lesson.name: lesson.title for lesson in PLAN}
-    assert case.name in planned, f"{case.name} is not in course_utils.plan.PLAN"
+    assert case.name in planned, f"{case.name} is not in notebooks/source/plan.py"
     assert planned[case.name].lower() in heading[1].lower(), f"H1 lacks {planned[case.name]!r}"
     after = first.source[heading.end() :].strip()
     assert re.match(r"[\w*_`]", after), "a sentence on what will be built must follow the H1"

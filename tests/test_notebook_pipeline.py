@@ -5,11 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import build as notebooks
 import nbformat
 import pytest
-
-from course_utils import notebooks
-from course_utils.plan import COURSE, Project
+from plan import COURSE, Project
 
 NAME = "04a_text_generation"
 SOURCE = """# 4.1 Text generation

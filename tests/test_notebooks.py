@@ -9,10 +9,9 @@ from typing import Any
 import contract
 import nbformat
 import pytest
+from build import TABLE, render
 from contract import Case
-
-from course_utils.notebooks import TABLE, render
-from course_utils.plan import COURSE, PLAN, table
+from plan import COURSE, PLAN, table
 
 NAMES = COURSE.names()
 

@@ -1,6 +1,6 @@
 """Build the notebooks: MyST Markdown in, executed and cleaned ipynb out.
 
-Run as ``python -m course_utils.notebooks [NAME ...]``, which is what ``make notebooks`` does.
+Run as ``python notebooks/source/build.py [NAME ...]``, which is what ``make notebooks`` does.
 Each named notebook (all of them without a name) is read from ``notebooks/source/NAME.md``,
 executed in order, cleaned of everything that changes from run to run, and stored as
 ``notebooks/NAME.ipynb``. Its seconds and peak memory go to ``data/expected.toml``.
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from course_utils.plan import COURSE, Project, binder_badge, cost, table
+from plan import COURSE, Project, binder_badge, cost, table
 
 CELL_TIMEOUT = 300  # seconds
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -256,7 +256,7 @@ def build(name: str, project: Project = COURSE) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     """Build the notebooks named on the command line, or all of them; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m course_utils.notebooks", description=build.__doc__
+        prog="python notebooks/source/build.py", description=build.__doc__
     )
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="such as 04a_text_generation; all when left out"

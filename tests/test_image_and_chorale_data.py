@@ -387,7 +387,7 @@ def test_no_melody_in_two_parts(quarter):
 
 
 def test_no_harmonisation_in_two_parts(quarter):
-    """No more than a quarter of the chords agree, wherever one is laid over the other, in any key."""
+    """No more than a quarter of the chords agree, at whatever lag and in whatever key."""
 
     def agreement(one, other):
         best = 0.0

@@ -34,8 +34,19 @@ def text_generation(notebook: Notebook, seconds: float = 60) -> None:
     notebook.changed(".course-generated", written, seconds)
 
 
+def concepts(notebook: Notebook, seconds: float = 30) -> None:
+    """Both widgets: a slider of each changes what the picture's text alternative says."""
+    for part, label in (("class-generator", "digit"), ("filler", "hidden rows")):
+        alternative = f".course-{part} .course-alternative"
+        said = notebook.text(alternative)
+        before, after = notebook.move_slider(label, steps=2)
+        assert before != after, f"the slider {label} still shows {before}"
+        notebook.changed(alternative, said, seconds)
+
+
 # What a reader does in each notebook with an interactive part, after running all of it.
 STEPS: dict[str, Callable[[Notebook], None]] = {
+    "02_concepts": concepts,
     "04a_text_generation": text_generation,
 }
 

@@ -1,0 +1,109 @@
+"""The interactive parts with images: every page of the slider grid, and the sliders themselves."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from course_utils import image_widgets
+from course_utils.models.mixture import PixelMixture
+
+ROWS, COLUMNS = 6, 5
+
+
+@pytest.fixture(scope="module")
+def images():
+    """300 images of 6 × 5 pixels in [0, 1] in three classes: one dark row each."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(300) % 3
+    x = rng.uniform(0, 0.3, (300, ROWS, COLUMNS))
+    x[np.arange(300), 2 * labels] += 0.7
+    return x, labels
+
+
+@pytest.fixture(scope="module")
+def model(images):
+    return PixelMixture(4, components=1, regularisation=0.01).fit(*images)
+
+
+def parts(page):
+    """The picture (height, width, 4), its alternative text, and the words below it."""
+    found = re.fullmatch(r"<img src='data:image/png;base64,(.+?)' alt='(.+?)' .+><p>(.+)</p>", page)
+    return matplotlib.image.imread(io.BytesIO(base64.b64decode(found[1]))), found[2], found[3]
+
+
+def test_every_class_and_draw_has_a_page(model, images):
+    said = set()
+    for digit in range(3):
+        for draw in range(4):
+            picture, alternative, words = parts(
+                image_widgets.sample_page(model, images[0], digit, draw)
+            )
+            assert picture.shape[:2] == (2 * ROWS, 8 * COLUMNS)
+            assert alternative == words and f"class {digit}, number {draw};" in words
+            guesses = re.search(r"reads them as ([\d, ]+)\.", words)[1].split(", ")
+            assert guesses.count(str(digit)) >= 6
+            said.add(words)
+    assert len(said) == 12
+
+
+def test_below_each_draw_stands_the_nearest_training_image(model, images):
+    picture, _, words = parts(image_widgets.sample_page(model, images[0], 1, 2))
+    shown = 1 - picture[ROWS:, :COLUMNS, 0]  # dark on white
+    apart = np.abs(images[0].clip(0, 1) - shown).max(axis=(1, 2))
+    assert apart.min() < 0.01
+    drawn = np.clip(model.sample(8, seed=2, label=1), 0, 1)
+    nearest = ((images[0] - drawn[0]) ** 2).sum(axis=(1, 2)).argmin()
+    assert apart.argmin() == nearest
+
+
+def test_every_image_and_number_of_hidden_rows_has_a_page(model, images):
+    said = set()
+    for image in range(4):
+        for hidden in range(1, ROWS):
+            page = image_widgets.fill_page(model, images[0][:4], image, hidden)
+            picture, alternative, words = parts(page)
+            assert picture.shape[:2] == (ROWS, 6 * COLUMNS)
+            assert alternative == words
+            assert f"Image {image}: " in words and f"lower {hidden} rows" in words
+            shares = [int(share) for share in re.findall(r"\((\d+)%\)", words)]
+            assert shares == sorted(shares, reverse=True) and 98 <= sum(shares) <= 102
+            seen = 1 - picture[: ROWS - hidden, :, 0]
+            for copy in range(1, 6):  # the seen rows are the same in all six
+                columns = slice(copy * COLUMNS, (copy + 1) * COLUMNS)
+                assert np.array_equal(seen[:, columns], seen[:, :COLUMNS])
+            assert picture[ROWS - hidden :, COLUMNS : 2 * COLUMNS, 0].min() == 1, "not hidden"
+            said.add(words)
+    assert len(said) == 4 * (ROWS - 1)
+
+
+def test_what_is_seen_decides_the_class(model, images):
+    """Class 0 has its dark row in sight, so nothing is left open."""
+    _, _, words = parts(image_widgets.fill_page(model, images[0], 0, 3))
+    assert "reads: 0 (100%)" in words
+
+
+def test_all_rows_hidden_is_refused(model, images):
+    with pytest.raises(ValueError, match="all pixels are hidden"):
+        image_widgets.fill_page(model, images[0], 0, ROWS)
+
+
+def test_sliders_change_the_page():
+    part = image_widgets.sliders(
+        lambda **at: f"<p>{at}</p>", "course-part", digit=(3, 0, 9), hidden_rows=(1, 1, 5)
+    )
+    digit, rows, output = part.children
+    assert part._dom_classes == ("course-part",)
+    assert output._dom_classes == ("course-alternative",)
+    assert (digit.description, rows.description) == ("digit", "hidden rows")
+    assert output.value == "<p>{'digit': 3, 'hidden_rows': 1}</p>"
+    for value in range(10):
+        digit.value = value
+        assert output.value == f"<p>{{'digit': {value}, 'hidden_rows': 1}}</p>"
+    rows.value = 5
+    assert output.value == "<p>{'digit': 9, 'hidden_rows': 5}</p>"

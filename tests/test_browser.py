@@ -10,6 +10,7 @@ from typing import Any
 
 import nbformat
 import pytest
+
 from lab import ROOT, Notebook, find_browser, lab
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]

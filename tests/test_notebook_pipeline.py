@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import build as notebooks
 import nbformat
 import pytest
+
+import build as notebooks
 from plan import COURSE, Project
 
 NAME = "04a_text_generation"

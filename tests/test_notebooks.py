@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import contract
 import nbformat
 import pytest
+
+import contract
 from build import TABLE, render
 from contract import Case
 from plan import COURSE, PLAN, table

@@ -2,7 +2,8 @@
 # make test       set up .venv and run everything that checks the project
 # make test-fast  the same without notebooks, browser and slow tests
 # make notebooks  rebuild the notebooks from notebooks/source (NAME=04a_text_generation for one)
-# make checkpoints, make bench, make lint, make lock, make clean: for contributors
+# make checkpoints  train what is in data/checkpoints again (NAME=place_names for one)
+# make bench, make lint, make lock, make clean: for contributors
 
 PYTHON ?= python3
 NAME ?=
@@ -35,7 +36,7 @@ notebooks: .venv/installed
 	$(BIN)/python notebooks/source/build.py $(NAME)
 
 checkpoints: .venv/installed
-	$(BIN)/python -m course_utils.checkpoints
+	$(BIN)/python data/checkpoints/recipes.py $(NAME)
 
 bench: .venv/installed
 	$(BIN)/python tests/benchmarks/run.py

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets as ipw
@@ -49,20 +49,41 @@ def fill_page(model: PixelMixture, images: Array, image: int, hidden_rows: int) 
     return picture([np.concatenate([x, x * seen, model.fill(x, seen), *draws])], words, zoom=5)
 
 
-def sliders(page: Callable[..., str], name: str, **ranges: tuple[int, int, int]) -> ipw.VBox:
-    """A part with one slider, (start, lowest, highest), for each of the page's arguments.
+def errors_page(predicted: dict[str, Array], images: Array, labels: Array) -> str:
+    """Accuracy of some classifiers, and the images that each gets wrong, at most 24 of them.
+
+    Args:
+        predicted: name of a classifier to the class that it gives each image, (N,).
+        images: (N, height, width).
+        labels: (N,).
+    """
+    parts = []
+    for name, guesses in predicted.items():
+        wrong = np.flatnonzero(guesses != labels)
+        shown = wrong[:24]
+        words = f"{name}: {np.mean(guesses == labels):.1%} right, {len(wrong)} of {len(labels)} "
+        words += f"wrong{', the first 24' if len(wrong) > 24 else ''}: "
+        words += ", ".join(f"{labels[i]} read as {guesses[i]}" for i in shown) + "."
+        parts.append(picture([images[shown]], words, zoom=2) if len(shown) else f"<p>{words}</p>")
+    return "".join(parts)
+
+
+def sliders(page: Callable[..., str], name: str, **ranges: Sequence[int]) -> ipw.VBox:
+    """A part with one slider for each of the page's arguments.
 
     Args:
         page: gives the HTML below the sliders.
         name: CSS class of the whole part.
-        ranges: the sliders by name; underscores are shown as spaces.
+        ranges: the sliders by name, each a tuple (start, lowest, highest), or a list of the
+            values to choose from; underscores are shown as spaces.
     """
-    controls = {
-        key: ipw.IntSlider(
-            value, min=low, max=high, description=key.replace("_", " "), continuous_update=False
-        )
-        for key, (value, low, high) in ranges.items()
-    }
+    controls = {}
+    for key, span in ranges.items():
+        given = {"description": key.replace("_", " "), "continuous_update": False}
+        if isinstance(span, list):
+            controls[key] = ipw.SelectionSlider(options=span, **given)
+        else:
+            controls[key] = ipw.IntSlider(span[0], min=span[1], max=span[2], **given)
     output = ipw.HTML().add_class("course-alternative")
 
     def refresh(_: Any = None) -> None:

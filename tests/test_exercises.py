@@ -8,15 +8,21 @@ import pkgutil
 
 import numpy as np
 import pytest
+from sklearn.neighbors import NearestNeighbors
+from sklearn.semi_supervised import LabelSpreading
 
 import course_utils.exercises as exercises
-from course_utils.exercises import Question, concepts, start_here
+from course_utils.exercises import Question, background, concepts, start_here
 from course_utils.exercises import text_generation as lesson
+from course_utils.images import Images
 from course_utils.metrics import bits_per_character
 from course_utils.models.ngram import NGram
 
 QUESTIONS = {
     "start_here.bits": start_here.bits,
+    "background.purity": background.purity,
+    "background.masked_loss": background.masked_loss,
+    "background.beat_this": background.beat_this,
     "concepts.density": concepts.density,
     "concepts.bayes": concepts.bayes,
     "concepts.beat_this": concepts.beat_this,
@@ -29,6 +35,20 @@ LN2 = math.log(2)
 
 def softmax(logits):
     return np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+
+
+def largest(groups, classes):
+    """How many items of each group belong to its most frequent class."""
+    return np.array([np.bincount(classes[groups == g]).max() for g in np.unique(groups)])
+
+
+def each_pixel(grey, logits):
+    return np.logaddexp(0, logits) - grey * logits
+
+
+def naive_loss(grey, logits, hidden):
+    s = 1 / (1 + np.exp(-logits))
+    return -(grey * np.log(s) + (1 - grey) * np.log(1 - s))[hidden].mean()
 
 
 # question, wrong answer, a part of the hint that this mistake gets and no other
@@ -53,6 +73,59 @@ MISTAKES = [
     (lesson.temperature, lambda p, t: p**3 / (p**3).sum(), "for p = [0.5  0.3  0.15 0.05]"),
     (lesson.temperature, lambda p, t: p**2 / (p**2).sum(), "right at T = 0.5, wrong at T = 2"),
     (lesson.temperature, lambda p, t: 0.5, "the result has shape ()"),
+    (
+        background.purity,
+        lambda g, c: np.mean(largest(g, c) / np.bincount(g)),
+        "a large group must count more than a small one",
+    ),
+    (background.purity, lambda g, c: largest(g, c).sum(), "divide by how many there are"),
+    (background.purity, lambda g, c: largest(c, g).sum() / len(c), "the other way round"),
+    (background.purity, lambda g, c: np.mean(g == c), "numbers of groups are no names"),
+    (background.purity, lambda g, c: np.bincount(c).max() / len(c), "look at each group by itself"),
+    (background.purity, lambda g, c: 0.9, "0.9 for groups [0, 0, 0"),
+    (background.purity, lambda g, c: largest(g, c) / len(c), "it raised TypeError"),
+    (
+        background.masked_loss,
+        lambda x, a, hidden: each_pixel(x, a).mean(),
+        "the seen ones must not count",
+    ),
+    (
+        background.masked_loss,
+        lambda x, a, hidden: each_pixel(x, a)[~hidden].mean(),
+        "the mask is upside down",
+    ),
+    (
+        background.masked_loss,
+        lambda x, a, hidden: each_pixel(x, a)[hidden].sum(),
+        "divide by the number of hidden pixels",
+    ),
+    (
+        background.masked_loss,
+        lambda x, a, hidden: (each_pixel(x, a) * hidden).mean(),
+        "divided by the number of all",
+    ),
+    (
+        background.masked_loss,
+        lambda x, a, hidden: -each_pixel(x, a)[hidden].mean(),
+        "mind the minus sign",
+    ),
+    (
+        background.masked_loss,
+        lambda x, a, hidden: each_pixel(x, a)[hidden].mean() / LN2,
+        "that is in bits",
+    ),
+    (background.masked_loss, naive_loss, "the result is not finite"),
+    (
+        background.masked_loss,
+        lambda x, a, hidden: np.log1p(np.exp(a[hidden])).mean(),
+        "the result is not finite",
+    ),
+    (background.masked_loss, lambda x, a, hidden: 0.5, "nats per hidden pixel, got 0.5"),
+    (
+        background.masked_loss,
+        lambda x, a, hidden: each_pixel(x, a)[hidden],
+        "it raised TypeError",
+    ),
     (concepts.density, lambda d, n: -d / LN2 / n, "a density is not a probability"),
     (concepts.density, lambda d, n: 8 - d / n, "the rest still in nats"),
     (concepts.density, lambda d, n: 8 + d / LN2 / n, "mind the minus sign"),
@@ -93,6 +166,7 @@ def test_a_stub_is_not_attempted(name, capsys):
     if name.endswith("beat_this"):
         set_task()
         set_images()
+        set_digits()
     for stub in stubs:
         assert QUESTIONS[name].check(stub) is None  # nothing below the cell but what is printed
         assert capsys.readouterr().out.startswith("Not attempted yet: ")
@@ -104,6 +178,7 @@ def test_the_printed_solution_is_right(name, capsys):
     source = capsys.readouterr().out
     unigram, bigram = set_task()
     images = set_images()
+    set_digits()
 
     class Model:  # the mixture in the lesson's solution is of a GRU and a 5-gram
         @staticmethod
@@ -112,6 +187,8 @@ def test_the_printed_solution_is_right(name, capsys):
 
     namespace = {"np": np, "math": math, "model": Model, "five_gram": unigram}
     namespace["binary_train"] = images
+    namespace |= {"shipped": Shipped, "NearestNeighbors": NearestNeighbors}
+    namespace["LabelSpreading"] = LabelSpreading
     before = set(namespace)
     if "=" in source or "def " in source:
         exec(source, namespace)
@@ -172,7 +249,7 @@ def models():
 @pytest.fixture(autouse=True)
 def no_task_left():
     yield
-    for question in (lesson.beat_this, concepts.beat_this):
+    for question in (lesson.beat_this, concepts.beat_this, background.beat_this):
         vars(question).pop("score", None)
 
 
@@ -300,4 +377,105 @@ def test_a_neighbour_beats_the_number(capsys):
 
 def test_the_pixel_task_must_be_set_first():
     said = concepts.beat_this.feedback(from_above)
+    assert "run the cell with beat_this.set_task(...) first" in said
+
+
+# --- beat this number, with a hundred labels -----------------------------------------------------
+
+CENTRES = np.random.default_rng(0).random((10, 8, 8))
+
+
+def lumps(n, seed):
+    """Images of ten classes in equal number, each around an image of its own."""
+    labels = np.arange(n) % 10
+    noise = np.random.default_rng(seed).normal(0, 0.15, (n, 8, 8))
+    return Images((CENTRES[labels] + noise).clip(0, 1).astype(np.float32), labels)
+
+
+HELD_OUT_LUMPS = lumps(200, seed=2)
+
+
+def set_digits():
+    """Ask to beat 90%; what is to be classified is easy."""
+    background.beat_this.set_task(lumps(600, seed=1), HELD_OUT_LUMPS, 0.9)
+
+
+class Shipped:
+    """Stands for the pretrained model: the features of its encoder are the pixels."""
+
+    class encoder:
+        @staticmethod
+        def features(images):
+            return images.reshape(len(images), -1)
+
+
+def nearest(images, labels, unlabelled, new):
+    few, many = Shipped.encoder.features(images), Shipped.encoder.features(new)
+    return labels[NearestNeighbors(n_neighbors=1).fit(few).kneighbors(many)[1].ravel()]
+
+
+LABEL_CHEATS = {
+    "knows the true labels": (
+        lambda images, labels, unlabelled, new: HELD_OUT_LUMPS.labels,
+        "use the labels that are given, and no others",
+    ),
+    "draws other labels": (
+        lambda images, labels, unlabelled, new: nearest(
+            background.beat_this.train.images, background.beat_this.train.labels, None, new
+        ),
+        "use the labels that are given, and no others",
+    ),
+    "one class alone": (
+        lambda images, labels, unlabelled, new: np.full(len(new), labels[0]),
+        "not better yet; see the hint",
+    ),
+    "classes of the unlabelled": (
+        lambda images, labels, unlabelled, new: nearest(images, labels, None, unlabelled),
+        "expected one class an image, (200,), got (600,)",
+    ),
+    "probabilities": (
+        lambda images, labels, unlabelled, new: np.full((len(new), 10), 0.1),
+        "expected one class an image, (200,), got (200, 10)",
+    ),
+    "raises": (lambda images, labels, unlabelled, new: labels[999], "it raised IndexError"),
+    "returns nothing": (lambda *given: None, "end it with a return statement"),
+}
+
+
+@pytest.mark.parametrize("cheat", LABEL_CHEATS)
+def test_cheats_with_labels_are_caught(cheat):
+    set_digits()
+    classify, fragment = LABEL_CHEATS[cheat]
+    assert fragment in background.beat_this.feedback(classify)
+
+
+def test_a_neighbour_among_a_hundred_beats_the_number(capsys):
+    set_digits()
+    assert background.beat_this.feedback(nearest) == "Right."
+    reached = np.mean(nearest_of_the_draw() == HELD_OUT_LUMPS.labels)
+    said = capsys.readouterr().out
+    wanted = f"{reached:.1%} with a new draw of 100 labels; the number to beat is 90.0%."
+    assert said.strip() == wanted
+
+
+def nearest_of_the_draw():
+    part = lumps(600, seed=1).balanced(100, seed=7)
+    return nearest(part.images, part.labels, None, HELD_OUT_LUMPS.images)
+
+
+def test_a_classifier_gets_copies():
+    set_digits()
+
+    def spoils(images, labels, unlabelled, new):
+        guesses = nearest(images, labels, unlabelled, new)
+        for given in (images, labels, unlabelled, new):
+            given[:] = 0
+        return guesses
+
+    assert background.beat_this.feedback(spoils) == "Right."
+    assert background.beat_this.feedback(nearest) == "Right."
+
+
+def test_the_label_task_must_be_set_first():
+    said = background.beat_this.feedback(nearest)
     assert "run the cell with beat_this.set_task(...) first" in said

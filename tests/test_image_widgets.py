@@ -107,3 +107,62 @@ def test_sliders_change_the_page():
         assert output.value == f"<p>{{'digit': {value}, 'hidden_rows': 1}}</p>"
     rows.value = 5
     assert output.value == "<p>{'digit': 9, 'hidden_rows': 5}</p>"
+
+
+def test_a_slider_over_a_list_takes_each_of_its_values():
+    part = image_widgets.sliders(
+        lambda **at: f"<p>{at}</p>", "course-part", labels=[10, 300, 4000], draw=(0, 0, 2)
+    )
+    labels, draw, output = part.children
+    assert labels.description == "labels"
+    assert tuple(labels.options) == (10, 300, 4000)
+    assert output.value == "<p>{'labels': 10, 'draw': 0}</p>"
+    for value in (4000, 10, 300):
+        labels.value = value
+        assert output.value == f"<p>{{'labels': {value}, 'draw': 0}}</p>"
+    draw.value = 2
+    assert output.value == "<p>{'labels': 300, 'draw': 2}</p>"
+
+
+def wrong_at(labels, places):
+    """Guesses that are right but at these places."""
+    guesses = labels.copy()
+    guesses[places] = (labels[places] + 1) % 3
+    return guesses
+
+
+def test_errors_are_counted_and_shown(images):
+    x, labels = images[0][:100], images[1][:100]
+    page = image_widgets.errors_page({"a tree": wrong_at(labels, [7, 50, 98])}, x, labels)
+    picture, alternative, words = parts(page)
+    assert alternative == words
+    wanted = "a tree: 97.0% right, 3 of 100 wrong: 1 read as 2, 2 read as 0, 2 read as 0."
+    assert words == wanted
+    shown = np.split(1 - picture[:, :, 0], 3, axis=1)  # dark on white
+    assert np.array(shown) == pytest.approx(x[[7, 50, 98]].clip(0, 1), abs=0.01)
+
+
+@pytest.mark.parametrize("wrong", [24, 25, 60])
+def test_at_most_24_errors_are_shown(images, wrong):
+    x, labels = images[0][:100], images[1][:100]
+    page = image_widgets.errors_page({"none": wrong_at(labels, np.arange(wrong))}, x, labels)
+    picture, _, words = parts(page)
+    assert picture.shape[:2] == (ROWS, 24 * COLUMNS)
+    assert words.count("read as") == 24
+    assert f"{100 - wrong}.0% right, {wrong} of 100 wrong" in words
+    assert ("the first 24" in words) == (wrong > 24)
+
+
+def test_where_nothing_is_wrong_there_is_no_picture(images):
+    x, labels = images
+    page = image_widgets.errors_page({"all right": labels.copy()}, x, labels)
+    assert "<img" not in page
+    assert re.fullmatch(r"<p>all right: 100\.0% right, 0 of 300 wrong\.</p>", page)
+
+
+def test_each_classifier_has_its_errors(images):
+    x, labels = images
+    predicted = {"one": wrong_at(labels, [0]), "two": labels, "three": wrong_at(labels, [1, 2])}
+    page = image_widgets.errors_page(predicted, x, labels)
+    assert [words.split(":")[0] for words in re.findall("<p>(.+?)</p>", page)] == list(predicted)
+    assert page.count("<img") == 2

@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 
 from course_utils import checkpoints, text
-from course_utils.models.recurrent import TextGenerator, text_optimizer
+from course_utils.models.recurrent import TextGenerator
 from course_utils.text import BytePairTokenizer, CharacterTokenizer
+from course_utils.training import adamw
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 SENTENCE = "the cat sat on the mat and saw a rat. "
@@ -48,7 +49,7 @@ def trained():
     tokenizer = CharacterTokenizer.fit(SENTENCE)
     windows = text.contiguous_streams(tokenizer.encode(SENTENCE * 100), streams=8, length=19)
     model = TextGenerator(tokenizer.vocab_size, 8, 32, tokenizer=tokenizer)
-    model.compile(text_optimizer(8 * len(windows), learning_rate=2e-2), LOSS)
+    model.compile(adamw(8 * len(windows), learning_rate=2e-2), LOSS)
     model.losses_of_fit = model.fit(windows, epochs=8, shuffle=False, verbose=0).history["loss"]
     return model
 
@@ -319,7 +320,7 @@ def test_no_tokenizer():
 def test_saved_and_loaded(tokenizer, tmp_path):
     model = TextGenerator(tokenizer.vocab_size, 8, 16, dropout=0.2, tokenizer=tokenizer)
     windows = text.contiguous_streams(tokenizer.encode(SENTENCE * 30), streams=4, length=9)
-    model.compile(text_optimizer(len(windows)), LOSS)
+    model.compile(adamw(len(windows)), LOSS)
     model.fit(windows, shuffle=False, verbose=0)
     written = model.generate("the ", 50, seed=1)
 
@@ -355,27 +356,3 @@ def test_the_carried_state_is_not_a_weight(tmp_path):
 def test_no_such_checkpoint():
     with pytest.raises(ValueError, match="'text_reference_englsh'.*known"):
         checkpoints.load("text_reference_englsh")
-
-
-# --- the optimizer -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("steps", "warm_up"), [(1000, 100), (300, 30), (20, 2)])
-def test_learning_rate_rises_then_falls_to_zero(steps, warm_up):
-    optimizer = text_optimizer(steps, learning_rate=0.01)
-    rates = [float(optimizer._learning_rate(step)) for step in range(steps + 1)]
-    assert rates[0] == 0
-    assert np.argmax(rates) == warm_up
-    assert rates[warm_up] == pytest.approx(0.01, rel=1e-4)
-    assert rates[warm_up // 2] == pytest.approx(0.005, rel=1e-4)  # a straight line
-    assert rates[(steps + warm_up) // 2] == pytest.approx(0.005, rel=1e-2)  # half a cosine
-    assert np.all(np.diff(rates[warm_up:]) <= 1e-9)
-    assert rates[-1] == pytest.approx(0, abs=1e-8)
-
-
-def test_a_huge_gradient_is_clipped():
-    weight = keras.Variable(np.zeros(4))
-    optimizer = text_optimizer(100)
-    optimizer.build([weight])
-    clipped = optimizer._clip_gradients([tf.constant([3000.0, 4000.0, 0, 0])])[0]
-    assert clipped.numpy() == pytest.approx([0.6, 0.8, 0, 0])

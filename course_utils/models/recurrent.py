@@ -277,23 +277,3 @@ class TextGenerator(keras.Model):
         config = dict(config)
         tokenizer = config.pop("tokenizer", None)
         return cls(tokenizer=text.tokenizer_from_config(tokenizer) if tokenizer else None, **config)
-
-
-def text_optimizer(
-    steps: int, learning_rate: float = 8e-3, warm_up: int = 100
-) -> keras.optimizers.Optimizer:
-    """AdamW with a linear warm-up, then a cosine decay to zero, and clipped gradients.
-
-    Args:
-        steps: optimiser steps of the whole training.
-        learning_rate: the largest, reached after the warm-up.
-        warm_up: steps of the warm-up; at most a tenth of `steps` is used.
-
-    Source: Loshchilov & Hutter (2019) for AdamW, Loshchilov & Hutter (2017) for the cosine,
-    Pascanu et al. (2013) for clipping the norm of the whole gradient.
-    """
-    warm_up = min(warm_up, max(1, steps // 10))
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warm_up), warmup_target=learning_rate, warmup_steps=warm_up
-    )
-    return keras.optimizers.AdamW(schedule, beta_2=0.99, global_clipnorm=1.0)

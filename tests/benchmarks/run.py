@@ -20,7 +20,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from course_utils import checkpoints, datasets, download, text  # noqa: E402
+from course_utils import checkpoints, datasets, download, text, training  # noqa: E402
 from course_utils.models import recurrent  # noqa: E402
 from course_utils.runtime import DATA_DIR  # noqa: E402
 
@@ -49,7 +49,7 @@ def tiny_shakespeare() -> Iterator[Row]:
     windows = text.contiguous_streams(tokenizer.encode(data.train), streams=64, length=48)
     model = recurrent.TextGenerator(tokenizer.vocab_size, 64, 256, tokenizer=tokenizer)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(recurrent.text_optimizer(EPOCHS * len(windows)), loss)
+    model.compile(training.adamw(EPOCHS * len(windows)), loss)
     start = time.perf_counter()
     model.fit(windows, epochs=EPOCHS, shuffle=False, verbose=0)
     seconds = time.perf_counter() - start

@@ -1,0 +1,201 @@
+"""Masked-image modelling: hide patches of an image and predict them from the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from course_utils.models.attention import TransformerBlock
+
+
+def to_patches(images: Any, size: int) -> Any:
+    """Cut images into squares.
+
+    Args:
+        images: (batch, height, width).
+        size: side of a patch in pixels; it divides height and width.
+
+    Returns:
+        (batch, patches, size * size), patches and pixels in reading order.
+
+    Raises:
+        ValueError: if the patches do not cover the image.
+    """
+    height, width = images.shape[1:]
+    if height % size or width % size:
+        raise ValueError(f"patches of {size} pixels do not cover images of {height} by {width}")
+    down, across = height // size, width // size
+    x = ops.reshape(images, (-1, down, size, across, size))
+    x = ops.transpose(x, (0, 1, 3, 2, 4))  # (batch, down, across, size, size)
+    return ops.reshape(x, (-1, down * across, size * size))
+
+
+@keras.saving.register_keras_serializable(package="course_utils")
+class PatchEncoder(keras.Model):
+    """A Transformer that reads an image patch by patch: one vector a patch comes out.
+
+    Source: Dosovitskiy et al. (2021), An image is worth 16x16 words.
+    """
+
+    def __init__(
+        self,
+        patch_size: int = 7,
+        width: int = 64,
+        depth: int = 3,
+        heads: int = 4,
+        image_size: int = 28,
+        **kwargs: Any,
+    ) -> None:
+        """Make an encoder with random weights.
+
+        Args:
+            patch_size: side of a patch in pixels.
+            width: length of a patch's vector.
+            depth: number of Transformer blocks.
+            heads: attention heads a block.
+            image_size: side of the images in pixels.
+            **kwargs: passed on to `keras.Model`, such as `name`.
+        """
+        super().__init__(**kwargs)
+        self.settings = {"patch_size": patch_size, "width": width, "depth": depth}
+        self.settings |= {"heads": heads, "image_size": image_size}
+        self.patch_size, self.width, self.image_size = patch_size, width, image_size
+        self.patches = (image_size // patch_size) ** 2
+        self.embedding = keras.layers.Dense(width)
+        self.blocks = [TransformerBlock(width, heads) for _ in range(depth)]
+        self.norm = keras.layers.LayerNormalization(epsilon=1e-5)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create the weights."""
+        shape = (None, self.patches, self.width)
+        self.embedding.build((None, self.patches, self.patch_size**2))
+        self.positions = self.add_weight(
+            shape=shape[1:], initializer=keras.initializers.RandomNormal(stddev=0.02)
+        )
+        for layer in (*self.blocks, self.norm):
+            layer.build(shape)
+        self.built = True
+
+    def call(self, images: Any, keep: Any = None) -> Any:
+        """A vector for each patch, or for each patch that is kept.
+
+        Args:
+            images: (batch, image_size, image_size) in [0, 1].
+            keep: (batch, kept) indices of the patches to read; the others take no part.
+
+        Returns:
+            (batch, patches or kept, width).
+        """
+        x = self.embedding(to_patches(images, self.patch_size)) + self.positions
+        if keep is not None:
+            x = tf.gather(x, keep, batch_dims=1)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+    def features(self, images: Any) -> np.ndarray[Any, Any]:
+        """One vector an image, the mean over its patches: (N, width) float32."""
+        parts = [self(images[i : i + 500]) for i in range(0, len(images), 500)]
+        return np.concatenate([ops.convert_to_numpy(ops.mean(part, axis=1)) for part in parts])
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs."""
+        return {**super().get_config(), **self.settings}
+
+
+class MaskedImageModel(keras.Model):
+    """An encoder that sees some patches of an image, and a small decoder that predicts the rest.
+
+    `fit` takes batches of `hide(images)`; the loss is on the hidden patches alone.
+
+    Source: He et al. (2022), Masked autoencoders are scalable vision learners.
+    """
+
+    def __init__(self, encoder: PatchEncoder, visible: int, width: int = 48, **kwargs: Any) -> None:
+        """Make a model around an encoder.
+
+        Args:
+            encoder: what is to be trained; the decoder is thrown away after pretraining.
+            visible: number of patches that the encoder sees.
+            width: length of a patch's vector in the decoder, which has one block.
+            **kwargs: passed on to `keras.Model`.
+
+        Raises:
+            ValueError: if no patch is hidden, or none is seen.
+        """
+        if not 0 < visible < encoder.patches:
+            raise ValueError(
+                f"visible must be from 1 to {encoder.patches - 1} of the {encoder.patches} "
+                f"patches, got {visible}"
+            )
+        super().__init__(**kwargs)
+        self.encoder, self.visible, self.width = encoder, visible, width
+        self.narrow = keras.layers.Dense(width)
+        self.block = TransformerBlock(width, heads=4)
+        self.norm = keras.layers.LayerNormalization(epsilon=1e-5)
+        self.pixels = keras.layers.Dense(encoder.patch_size**2)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create the weights; `placeholder` stands for the content of a hidden patch."""
+        if not self.encoder.built:
+            self.encoder.build()
+        shape = (None, self.encoder.patches, self.width)
+        self.narrow.build((None, None, self.encoder.width))
+        normal = keras.initializers.RandomNormal(stddev=0.02)
+        self.positions = self.add_weight(shape=shape[1:], initializer=normal)
+        self.placeholder = self.add_weight(shape=(self.width,), initializer=normal)
+        for layer in (self.block, self.norm, self.pixels):
+            layer.build(shape)
+        self.built = True
+
+    def hide(self, images: Any) -> Any:
+        """Choose at random what to hide: ((images, order), targets), as `fit` takes them.
+
+        `order` (batch, patches) lists the patches; the first `visible` of them are seen, and
+        `targets` (batch, hidden, pixels) are the others, in this order.
+        """
+        shape = (tf.shape(images)[0], self.encoder.patches)
+        order = tf.argsort(tf.random.uniform(shape), axis=1)
+        patches = to_patches(images, self.encoder.patch_size)
+        return (images, order), tf.gather(patches, order[:, self.visible :], batch_dims=1)
+
+    def call(self, inputs: Any) -> Any:
+        """Logits of the hidden patches' pixels, (batch, hidden, pixels), from (images, order)."""
+        images, order = inputs
+        batch, hidden = tf.shape(order)[0], self.encoder.patches - self.visible
+        seen = self.narrow(self.encoder(images, order[:, : self.visible]))
+        blank = tf.broadcast_to(self.placeholder, (batch, hidden, self.width))
+        x = ops.concatenate([seen, blank], axis=1)  # (batch, patches, width), in `order`
+        x = x + tf.gather(self.positions, order)
+        return self.pixels(self.norm(self.block(x))[:, self.visible :])
+
+    def fill(self, images: Any, order: Any) -> np.ndarray[Any, Any]:
+        """Images with every hidden patch replaced by its prediction: the expected grey values."""
+        size, side = self.encoder.patch_size, self.encoder.image_size
+        patches = np.array(to_patches(images, size))
+        rows, hidden = np.arange(len(patches))[:, None], np.asarray(order)[:, self.visible :]
+        patches[rows, hidden] = ops.convert_to_numpy(ops.sigmoid(self((images, order))))
+        n = side // size
+        return patches.reshape(-1, n, n, size, size).swapaxes(2, 3).reshape(-1, side, side)
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs."""
+        own = {"visible": self.visible, "width": self.width, "encoder": self.encoder.get_config()}
+        return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> MaskedImageModel:
+        """The model of a `get_config` dictionary, with random weights."""
+        encoder = PatchEncoder.from_config(config["encoder"])
+        return cls(**{**config, "encoder": encoder})
+
+
+def digit_classifier(encoder: PatchEncoder) -> keras.Model:
+    """The encoder, the mean over its patches, and one dense layer to ten logits."""
+    return keras.Sequential(
+        [encoder, keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(10)]
+    )

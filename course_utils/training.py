@@ -1,0 +1,92 @@
+"""What `fit` needs beside a model and its loss: an optimizer's schedule, batches of images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def adamw(
+    steps: int, learning_rate: float = 8e-3, warm_up: int = 100, weight_decay: float = 0.004
+) -> keras.optimizers.Optimizer:
+    """AdamW with a linear warm-up, then a cosine decay to zero, and clipped gradients.
+
+    Args:
+        steps: optimiser steps of the whole training.
+        learning_rate: the largest, reached after the warm-up.
+        warm_up: steps of the warm-up; at most a tenth of `steps` is used.
+        weight_decay: share of a weight that is taken off it a step, at learning rate 1.
+
+    Source: Loshchilov & Hutter (2019) for AdamW, Loshchilov & Hutter (2017) for the cosine,
+    Pascanu et al. (2013) for clipping the norm of the whole gradient.
+    """
+    warm_up = min(warm_up, max(1, steps // 10))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warm_up), warmup_target=learning_rate, warmup_steps=warm_up
+    )
+    return keras.optimizers.AdamW(
+        schedule, weight_decay=weight_decay, beta_2=0.99, global_clipnorm=1.0
+    )
+
+
+def augment(
+    images: Any, key: Any, degrees: float = 15.0, zoom: float = 0.12, shift: float = 2.0
+) -> Any:
+    """Turn, stretch and shift each image by random amounts.
+
+    Args:
+        images: (batch, height, width) float32.
+        key: (2,) integers; the same key gives the same amounts.
+        degrees: the largest turn in either direction.
+        zoom: the largest change of height and of width, as a share of it.
+        shift: the largest shift down and across, in pixels.
+
+    Returns:
+        (batch, height, width) float32, interpolated; what comes in from outside is 0.
+    """
+    turn, tall, wide, down, across = tf.unstack(
+        tf.random.stateless_uniform((5, tf.shape(images)[0]), key, -1.0, 1.0)
+    )
+    turn *= np.pi * degrees / 180
+    rows, columns = 1 / (1 + zoom * tall), 1 / (1 + zoom * wide)
+    centre_y, centre_x = (images.shape[1] - 1) / 2, (images.shape[2] - 1) / 2
+    y, x = centre_y + shift * down, centre_x + shift * across  # where the centre goes
+    cos, sin, none = tf.cos(turn), tf.sin(turn), tf.zeros_like(turn)
+    # Pixel (x', y') of the result is read at (a x' + b y' + c, d x' + e y' + f).
+    a, b, d, e = columns * cos, -columns * sin, rows * sin, rows * cos
+    c, f = centre_x - a * x - b * y, centre_y - d * x - e * y
+    moved = keras.ops.image.affine_transform(
+        images[..., None], tf.stack([a, b, c, d, e, f, none, none], axis=1)
+    )
+    return moved[..., 0]
+
+
+def image_batches(
+    images: Any, labels: Any | None = None, *, batch_size: int, steps: int, seed: int = 0
+) -> tf.data.Dataset:
+    """Shuffled batches of augmented images for `fit`, all different, the same for the same seed.
+
+    Args:
+        images: (N, height, width) float32.
+        labels: (N,) integers, or None for batches of images alone.
+        batch_size: images a batch; all N if there are fewer.
+        steps: number of batches; every image comes once before one comes again.
+        seed: of the order and of the augmentation.
+    """
+    size = min(batch_size, len(images))
+    rng = np.random.default_rng(seed)
+    rounds = -(-size * steps // len(images))
+    order = np.concatenate([rng.permutation(len(images)) for _ in range(rounds)])
+    rows = order[: size * steps].reshape(steps, size)
+    images = tf.constant(images)
+    labels = None if labels is None else tf.constant(labels)
+
+    def load(step: Any, chosen: Any) -> Any:
+        key = tf.stack([tf.cast(seed, step.dtype), step])
+        batch = augment(tf.ensure_shape(tf.gather(images, chosen), (size, *images.shape[1:])), key)
+        return batch if labels is None else (batch, tf.gather(labels, chosen))
+
+    return tf.data.Dataset.from_tensor_slices(rows).enumerate().map(load).prefetch(2)

@@ -1,0 +1,343 @@
+"""Train the checkpoints that the course ships: `python data/checkpoints/recipes.py [NAME …]`.
+
+Each is stored beside this file as weights (`NAME.weights.h5`) with a `NAME.json`: what is needed
+to build the model, and the losses of the training run. `label_efficiency` is a table of results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import course_utils
+from course_utils import checkpoints, corpus, datasets, download, text
+from course_utils.models.masked import MaskedImageModel, PatchEncoder, digit_classifier
+from course_utils.models.recurrent import TextGenerator
+from course_utils.runtime import DATA_DIR
+from course_utils.training import adamw, image_batches
+
+EARLY_STEPS = 60
+"""The loss over these first steps is stored, so that a test can repeat them and compare."""
+
+
+MASKED_EPOCHS = 600
+
+LABELS, SEEDS = (10, 30, 100, 300, 1000, 4000), (0, 1, 2)
+RATES, LABEL_STEPS = (1e-3, 3e-3, 1e-2, 3e-2), 300
+ARMS = ("fine-tuned", "from scratch", "convolutional")
+"""What `label_efficiency` compares."""
+
+NAME_LANGUAGES = """
+    Basque Finnish French German Greek Hungarian Icelandic Irish Italian Lithuanian Polish Russian
+    Swahili Turkish Vietnamese Welsh
+""".split()
+"""The languages of the place-name generator: Latin, Greek and Cyrillic script."""
+
+
+class EarlyLoss(keras.callbacks.Callback):
+    """Keeps the mean loss of the first `EARLY_STEPS` steps, and prints a line now and then."""
+
+    value: float | None = None
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Keras gives the mean loss since the epoch began."""
+        if batch == EARLY_STEPS - 1 and self.value is None:
+            self.value = float(logs["loss"])
+        if batch % 200 == 0:
+            print(f"step {batch} of {self.params['steps']}: loss {logs['loss']:.4f}", flush=True)
+
+
+def text_reference_english(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
+    """Train the text generator of the course on all of `reference_english`.
+
+    Args:
+        max_steps: stop after so many steps (the learning-rate schedule stays that of a full run).
+
+    Returns:
+        The model, and its record: seconds, mean training loss of the first `EARLY_STEPS` steps and
+        of each epoch, validation loss of each epoch, in nats per character.
+    """
+    data = datasets.text("reference_english")
+    tokenizer = text.CharacterTokenizer.fit(data.train, min_count=50)
+    train = text.contiguous_streams(tokenizer.encode(data.train), streams=128, length=64)
+    validation = text.contiguous_streams(tokenizer.encode(data.validation), streams=128, length=64)
+    epochs = 2
+    steps_per_epoch = int(train.cardinality())
+    model = TextGenerator(tokenizer.vocab_size, 64, 512, tokenizer=tokenizer)
+    model.compile(
+        optimizer=adamw(epochs * steps_per_epoch, learning_rate=4e-3),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    early = EarlyLoss()
+    start = time.perf_counter()
+    history = model.fit(
+        train.take(max_steps) if max_steps else train,
+        epochs=1 if max_steps else epochs,
+        validation_data=None if max_steps else validation,
+        callbacks=[early],
+        shuffle=False,
+        verbose=0,
+    ).history
+    record = {
+        "seconds": round(time.perf_counter() - start),
+        "trained_on": data.source,
+        "early_loss": early.value,
+        **{name: [round(float(v), 4) for v in values] for name, values in history.items()},
+    }
+    return model, record
+
+
+def place_names(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
+    """Train the generator of place names.
+
+    Each line is a language's mark, a name, a newline. Sixteen lines of one language stand
+    together, so that the model learns to look at the lines before as well as at the mark.
+
+    Args:
+        max_steps: as in `text_reference_english`.
+
+    Returns:
+        The model and its record; the validation loss is on the names of held-out territories, in
+        nats per character, marks and newlines included.
+    """
+    names = datasets.place_names()
+    marks = {k: mark for k, mark in names.marks.items() if k in NAME_LANGUAGES}
+    rng = np.random.default_rng(0)
+
+    def lines(part: tuple[datasets.PlaceName, ...]) -> str:
+        blocks = []
+        for language, mark in marks.items():
+            own = rng.permutation([f"{mark}{p.name}\n" for p in part if p.language == language])
+            blocks += ["".join(own[i : i + 16]) for i in range(0, len(own), 16)]
+        return "".join(rng.permutation(blocks))
+
+    content = "".join(lines(names.train) for _ in range(12))  # in a new order each time
+    tokenizer = text.CharacterTokenizer.fit(content)
+    windows = text.contiguous_streams(tokenizer.encode(content), streams=32, length=32)
+    model = TextGenerator(tokenizer.vocab_size, 64, 256, dropout=0.3, tokenizer=tokenizer)
+    model.compile(
+        optimizer=adamw(int(windows.cardinality())),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    early = EarlyLoss()
+    start = time.perf_counter()
+    model.fit(
+        windows.take(max_steps) if max_steps else windows,
+        callbacks=[early],
+        shuffle=False,
+        verbose=0,
+    )
+    held_out = model.log_prob(tokenizer.encode(lines(names.validation)))
+    return model, {
+        "seconds": round(time.perf_counter() - start),
+        "trained_on": names.source,
+        "early_loss": early.value,
+        "val_loss": [round(float(-held_out.mean()), 4)],
+    }
+
+
+def text_without_keras(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
+    """Train a text generator on `reference_english` without the pages of Keras.
+
+    Args:
+        max_steps: as in `text_reference_english`.
+
+    Returns:
+        The model and its record; the validation loss is on held-out pages of the other four
+        libraries, near-duplicates of training pages included, in nats per character.
+    """
+    pages = [page for page in datasets.reference_pages() if page.library != "keras"]
+    train, validation = (corpus.joined(pages, split) for split in ("train", "validation"))
+    tokenizer = text.CharacterTokenizer.fit(train, min_count=50)
+    windows = text.contiguous_streams(tokenizer.encode(train), streams=128, length=64)
+    model = TextGenerator(tokenizer.vocab_size, 64, 256, tokenizer=tokenizer)
+    model.compile(
+        optimizer=adamw(int(windows.cardinality())),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    early = EarlyLoss()
+    start = time.perf_counter()
+    model.fit(
+        windows.take(max_steps) if max_steps else windows,
+        callbacks=[early],
+        shuffle=False,
+        verbose=0,
+    )
+    held_out = model.log_prob(tokenizer.encode(validation))
+    return model, {
+        "seconds": round(time.perf_counter() - start),
+        "trained_on": f"docstrings of {corpus.versions()}; without keras",
+        "early_loss": early.value,
+        "val_loss": [round(float(-held_out.mean()), 4)],
+    }
+
+
+def masked_digits(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
+    """Pretrain a patch encoder on the 4,000 training digits, of which it sees no label.
+
+    Args:
+        max_steps: as in `text_reference_english`.
+
+    Returns:
+        The model and its record; losses are in nats per hidden pixel, the validation loss over
+        ten maskings of each validation digit.
+    """
+    data = datasets.digits()
+    encoder = PatchEncoder()
+    model = MaskedImageModel(encoder, visible=5)
+    model.build()
+    steps = MASKED_EPOCHS * len(data.train) // 128
+    batches = image_batches(data.train.unlabelled().images, batch_size=128, steps=steps)
+    model.compile(
+        optimizer=adamw(steps, learning_rate=2e-3, weight_decay=0.05),
+        loss=keras.losses.BinaryCrossentropy(from_logits=True),
+    )
+    batches = batches.map(model.hide)
+    early = EarlyLoss()
+    start = time.perf_counter()
+    history = model.fit(
+        batches.take(max_steps) if max_steps else batches, callbacks=[early], verbose=0
+    ).history
+    held_out = [model.hide(data.validation.images) for _ in range(10)]
+    losses = [model.evaluate(x, y, batch_size=500, verbose=0) for x, y in held_out]
+    return model, {
+        "seconds": round(time.perf_counter() - start),
+        "trained_on": data.source,
+        "early_loss": early.value,
+        "loss": [round(float(history["loss"][-1]), 4)],
+        "val_loss": [round(float(np.mean(losses)), 4)],
+    }
+
+
+def convolutional() -> keras.Model:
+    """A convolutional classifier of digits, the same as in the lesson."""
+    layers = keras.layers
+    return keras.Sequential(
+        [keras.Input((28, 28)), layers.Reshape((28, 28, 1))]
+        + [layers.Conv2D(n, 3, strides=2, padding="same", activation="relu") for n in (32, 64, 64)]
+        + [layers.Flatten(), layers.Dropout(0.3), layers.Dense(10)]
+    )
+
+
+def start_of(arm: str) -> keras.Model:
+    """An untrained classifier, or one whose encoder comes from `masked_digits`."""
+    if arm == "convolutional":
+        return convolutional()
+    if arm == "fine-tuned":
+        return digit_classifier(checkpoints.load("masked_digits").encoder)
+    return digit_classifier(PatchEncoder())
+
+
+def predictions(arm: str, labels: int, seed: int, learning_rate: float) -> list[Any]:
+    """Train on `labels` labelled digits: predicted classes of the validation and test digits."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    data, model = datasets.digits(), start_of(arm)
+    part = data.train.balanced(labels, seed)
+    model.compile(
+        adamw(LABEL_STEPS, learning_rate, weight_decay=0.05),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    batches = image_batches(part.images, part.labels, batch_size=100, steps=LABEL_STEPS, seed=seed)
+    model.fit(batches, verbose=0)
+    return [
+        model.predict(images, batch_size=500, verbose=0).argmax(axis=1)
+        for images in (data.validation.images, data.test.images)
+    ]
+
+
+def label_efficiency() -> dict[str, Any]:
+    """Three classifiers over the number of labels, equal steps, three draws of labels each.
+
+    The learning rate is chosen for every classifier and every number of labels by the mean
+    accuracy on the validation part; the test part takes no part in it.
+
+    Returns:
+        For each classifier and number of labels: the validation accuracy of every learning rate
+        and draw, the chosen rate, and the predicted class of each test digit, one string a draw.
+    """
+    data, arms = datasets.digits(), dict[str, Any]()
+    for arm in ARMS:
+        for labels in LABELS:
+            runs = {
+                rate: [predictions(arm, labels, seed, rate) for seed in SEEDS] for rate in RATES
+            }
+            accuracy = {
+                rate: [float(np.mean(run[0] == data.validation.labels)) for run in of_rate]
+                for rate, of_rate in runs.items()
+            }
+            chosen = max(RATES, key=lambda rate: sum(accuracy[rate]))
+            arms.setdefault(arm, {})[str(labels)] = {
+                "validation": {str(rate): values for rate, values in accuracy.items()},
+                "learning_rate": chosen,
+                "predicted": ["".join(map(str, run[1])) for run in runs[chosen]],
+            }
+            print(arm, labels, chosen, accuracy, flush=True)
+    return {"steps": LABEL_STEPS, "batch_size": 100, "seeds": SEEDS, "classifiers": arms}
+
+
+RECIPES: dict[str, Callable[..., tuple[Any, dict[str, Any]]]] = {
+    "text_reference_english": text_reference_english,
+    "place_names": place_names,
+    "text_without_keras": text_without_keras,
+    "masked_digits": masked_digits,
+}
+
+
+def store(path: Path, content: Any, table: str, name: str, licence: str = "MIT") -> None:
+    """Enter a file's hash in the registry, after writing it if there is content for it."""
+    import tomlkit
+
+    if content is not None:
+        path.write_text(content, encoding="utf-8", newline="\n")
+    registry_path = DATA_DIR / "registry.toml"
+    registry = tomlkit.parse(registry_path.read_text(encoding="utf-8"))
+    registry.setdefault(table, tomlkit.table())[name] = {
+        "file": path.name,
+        "sha256": download.sha256(path),
+        "bytes": path.stat().st_size,
+        "licence": licence,
+    }
+    registry_path.write_text(tomlkit.dumps(registry), encoding="utf-8", newline="\n")
+
+
+def train(name: str) -> None:
+    """Train one checkpoint, store it, and enter its hash in the registry."""
+    course_utils.setup()
+    folder = DATA_DIR / "checkpoints"
+    if name == "label_efficiency":
+        content = json.dumps(label_efficiency(), indent=1) + "\n"
+        store(DATA_DIR / "label_efficiency.json", content, "shipped", name)
+        return
+    model, record = RECIPES[name]()
+    weights = folder / f"{name}.weights.h5"
+    config = model.get_config()
+    bare = type(model).from_config(dict(config))  # without the optimizer, which is twice as large
+    bare.build()
+    bare.set_weights(model.get_weights())
+    bare.save_weights(weights)
+    described = {"kind": type(model).__name__, "record": record, "config": config}
+    content = json.dumps(described, ensure_ascii=False, indent=1) + "\n"
+    (folder / f"{name}.json").write_text(content, encoding="utf-8", newline="\n")
+    store(weights, None, "checkpoints", name)
+    print(f"{name}: {record}")
+
+
+def main() -> None:
+    """Train the checkpoints named on the command line, or all of them."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    names = [*RECIPES, "label_efficiency"]
+    parser.add_argument("names", nargs="*", choices=[[], *names], help="all when left out")
+    for name in parser.parse_args().names or names:
+        train(name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""The optimizer's schedule, random changes of images, and batches of images."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from course_utils import training
+from course_utils.training import adamw, augment, image_batches
+
+SIDE = 21
+CENTRE = SIDE // 2
+STILL = {"degrees": 0.0, "zoom": 0.0, "shift": 0.0}
+
+
+def blobs(n=200, y=CENTRE, x=CENTRE, width=1.2):
+    """The same image n times: a round blob whose place can be measured well."""
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    image = np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / (2 * width**2))
+    return np.repeat(image[None], n, axis=0).astype(np.float32)
+
+
+def places(images):
+    """Centre of mass of each image as (down, across) from the middle, (N, 2)."""
+    images, axis = np.asarray(images, np.float64), np.arange(SIDE) - CENTRE
+    mass = images.sum(axis=(1, 2))
+    return np.stack([images.sum(axis=2) @ axis / mass, images.sum(axis=1) @ axis / mass], axis=1)
+
+
+# --- the optimizer -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("steps", "warm_up"), [(1000, 100), (300, 30), (20, 2)])
+def test_learning_rate_rises_then_falls_to_zero(steps, warm_up):
+    optimizer = adamw(steps, learning_rate=0.01)
+    rates = [float(optimizer._learning_rate(step)) for step in range(steps + 1)]
+    assert rates[0] == 0
+    assert np.argmax(rates) == warm_up
+    assert rates[warm_up] == pytest.approx(0.01, rel=1e-4)
+    assert rates[warm_up // 2] == pytest.approx(0.005, rel=1e-4)  # a straight line
+    assert rates[(steps + warm_up) // 2] == pytest.approx(0.005, rel=1e-2)  # half a cosine
+    assert np.all(np.diff(rates[warm_up:]) <= 1e-9)
+    assert rates[-1] == pytest.approx(0, abs=1e-8)
+
+
+def test_a_huge_gradient_is_clipped():
+    weight = keras.Variable(np.zeros(4))
+    optimizer = adamw(100)
+    optimizer.build([weight])
+    clipped = optimizer._clip_gradients([tf.constant([3000.0, 4000.0, 0, 0])])[0]
+    assert clipped.numpy() == pytest.approx([0.6, 0.8, 0, 0])
+
+
+def test_a_weight_without_a_gradient_decays():
+    weights = [keras.Variable(np.ones(1)) for _ in range(2)]
+    for weight, decay in zip(weights, (0.0, 0.05), strict=True):
+        optimizer = adamw(2, learning_rate=0.1, weight_decay=decay)
+        for _ in range(2):  # at rates 0 and 0.1
+            optimizer.apply([tf.zeros(1)], [weight])
+    assert [float(weight[0]) for weight in weights] == pytest.approx([1.0, 1 - 0.1 * 0.05])
+
+
+# --- random changes ------------------------------------------------------------------------------
+
+
+def test_nothing_asked_nothing_changed():
+    images = np.random.default_rng(0).random((5, 12, 15)).astype(np.float32)
+    assert augment(images, [1, 2], **STILL).numpy() == pytest.approx(images, abs=1e-5)
+
+
+def test_a_shift_moves_a_dot_so_far_at_most():
+    moved = places(augment(blobs(), [1, 2], **STILL | {"shift": 3.0}))
+    assert np.abs(moved).max() < 3.01
+    for direction in (moved.min(axis=0), -moved.max(axis=0)):  # both ways, down and across
+        assert np.all(direction < -2.5)
+    assert abs(np.corrcoef(moved.T)[0, 1]) < 0.3, "down and across are drawn apart"
+
+
+def test_a_turn_keeps_the_centre_and_turns_a_dot_so_far_at_most():
+    still = augment(blobs(), [1, 2], **STILL | {"degrees": 30.0})
+    assert np.abs(places(still)).max() < 0.05
+    assert still.numpy()[:, CENTRE, CENTRE] == pytest.approx(1, abs=1e-5)
+    turned = places(augment(blobs(x=CENTRE + 6), [1, 2], **STILL | {"degrees": 30.0}))
+    assert np.hypot(*turned.T) == pytest.approx(6, abs=0.1)
+    angles = np.degrees(np.arctan2(turned[:, 0], turned[:, 1]))
+    assert np.abs(angles).max() < 30.5 and angles.min() < -27 and angles.max() > 27
+
+
+def test_a_zoom_stretches_height_and_width_apart():
+    above = places(augment(blobs(y=CENTRE + 6), [1, 2], **STILL | {"zoom": 0.2}))
+    beside = places(augment(blobs(x=CENTRE + 6), [1, 2], **STILL | {"zoom": 0.2}))
+    assert above[:, 1] == pytest.approx(0, abs=0.05) and beside[:, 0] == pytest.approx(0, abs=0.05)
+    for factor in (above[:, 0] / 6, beside[:, 1] / 6):
+        assert 0.79 < factor.min() < 0.83 and 1.17 < factor.max() < 1.21
+    # The same key gave both the same amounts, and height and width different ones.
+    assert abs(np.corrcoef(above[:, 0], beside[:, 1])[0, 1]) < 0.3
+
+
+def test_the_key_decides():
+    images = blobs(6, x=CENTRE + 4)
+    first = augment(images, [1, 2]).numpy()
+    assert np.array_equal(augment(images, [1, 2]), first)
+    assert not np.allclose(augment(images, [1, 3]), first, atol=0.01)
+    assert not np.allclose(augment(images, [2, 2]), first, atol=0.01)
+    assert not np.allclose(first[0], first[1], atol=0.01), "each image gets its own amounts"
+
+
+def test_an_augmented_image_is_still_one():
+    images = blobs(x=CENTRE + 4, width=2)
+    changed = augment(images, [1, 2]).numpy()
+    assert changed.shape == images.shape and changed.dtype == np.float32
+    assert changed.min() >= 0 and changed.max() <= 1
+    share = changed.sum(axis=(1, 2)) / images[0].sum()
+    assert share.mean() == pytest.approx(1, abs=0.05)
+    assert np.all((share > 0.88**2 - 0.02) & (share < 1.12**2 + 0.02))
+
+
+# --- batches -------------------------------------------------------------------------------------
+
+
+def numbered(n):
+    """Images of 4 × 5 pixels, each of one grey value of its own, and numbers to match."""
+    return np.repeat(np.arange(n) / n, 20).reshape(n, 4, 5).astype(np.float32), np.arange(n)
+
+
+@pytest.fixture
+def as_they_are(monkeypatch):
+    monkeypatch.setattr(training, "augment", lambda images, key: images)
+
+
+def test_number_and_shape_of_batches():
+    images, labels = numbered(10)
+    batches = image_batches(images, labels, batch_size=4, steps=7)
+    assert int(batches.cardinality()) == 7
+    assert [x.shape for x in batches.element_spec] == [(4, 4, 5), (4,)]
+    found = [(x.shape, y.shape) for x, y in batches]
+    assert found == [((4, 4, 5), (4,))] * 7
+
+
+def test_every_image_comes_before_one_comes_again(as_they_are):
+    images, _ = numbered(10)
+    batches = image_batches(images, batch_size=4, steps=7)
+    seen = np.concatenate([np.rint(x.numpy()[:, 0, 0] * 10) for x in batches])
+    assert len(seen) == 28
+    assert sorted(seen[:10]) == sorted(seen[10:20]) == list(range(10))
+    assert len(set(seen[20:])) == 8
+    assert list(seen[:10]) != list(seen[10:20]) and list(seen[:10]) != list(range(10))
+
+
+def test_labels_stay_with_their_images(as_they_are):
+    for x, y in image_batches(*numbered(10), batch_size=3, steps=8):
+        assert np.array_equal(np.rint(x.numpy()[:, 2, 3] * 10), y)
+
+
+def test_an_image_is_changed_anew_each_time():
+    images = np.random.default_rng(0).random((3, 12, 12)).astype(np.float32)
+    batches = image_batches(images, np.arange(3), batch_size=3, steps=2)
+    first, second = [x.numpy()[np.argsort(y)] for x, y in batches]
+    assert not np.allclose(first, images, atol=0.01)
+    assert not np.allclose(first, second, atol=0.01)
+
+
+def test_seeds():
+    images, labels = numbered(12)
+
+    def drawn(seed):
+        batches = image_batches(images, labels, batch_size=5, steps=3, seed=seed)
+        x, y = zip(*batches, strict=True)
+        return np.array(x), np.array(y)
+
+    (x, y), (same_x, same_y), (_, other_y) = map(drawn, (1, 1, 2))
+    assert np.array_equal(x, same_x) and np.array_equal(y, same_y)
+    assert not np.array_equal(y, other_y)
+
+
+def test_the_seed_changes_the_augmentation_too():
+    image = blobs(1, x=CENTRE + 4)
+    first, second = [
+        next(iter(image_batches(image, batch_size=1, steps=1, seed=s))) for s in (1, 2)
+    ]
+    assert not np.allclose(first, second, atol=0.01)
+
+
+def test_fewer_images_than_a_batch(as_they_are):
+    batches = list(image_batches(*numbered(3), batch_size=100, steps=4))
+    assert [sorted(y.numpy()) for _, y in batches] == [[0, 1, 2]] * 4
+    assert all(x.shape == (3, 4, 5) for x, _ in batches)
+
+
+def test_without_labels_there_are_images_alone():
+    batches = image_batches(numbered(6)[0], batch_size=2, steps=3)
+    assert isinstance(batches.element_spec, tf.TensorSpec)
+    assert all(x.shape == (2, 4, 5) for x in batches)

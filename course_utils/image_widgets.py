@@ -62,8 +62,9 @@ def errors_page(predicted: dict[str, Array], images: Array, labels: Array) -> st
         wrong = np.flatnonzero(guesses != labels)
         shown = wrong[:24]
         words = f"{name}: {np.mean(guesses == labels):.1%} right, {len(wrong)} of {len(labels)} "
-        words += f"wrong{', the first 24' if len(wrong) > 24 else ''}: "
-        words += ", ".join(f"{labels[i]} read as {guesses[i]}" for i in shown) + "."
+        words += "wrong" + (", the first 24" if len(wrong) > 24 else "")
+        listed = ", ".join(f"{labels[i]} read as {guesses[i]}" for i in shown)
+        words += f": {listed}." if listed else "."
         parts.append(picture([images[shown]], words, zoom=2) if len(shown) else f"<p>{words}</p>")
     return "".join(parts)
 

@@ -22,6 +22,8 @@ DATA_DIR = _CHECKOUT_DATA if (_CHECKOUT_DATA / "expected.toml").exists() else _P
 NOTEBOOK_MEMORY_MB = 1200
 """The most that one notebook of the course needs, in MB."""
 
+_M_ARENA_MAX = -8  # its name in malloc.h
+
 _current_notebook: str | None = None
 
 
@@ -45,6 +47,9 @@ def setup(notebook: str | None = None, seed: int = 0) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(cores))
     # oneDNN's own pool never gives memory back; the system's allocator does, at the same speed.
     os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
+    # One heap for all threads: with one each, tracing a model leaves some 80 MB of holes.
+    with contextlib.suppress(OSError, AttributeError):  # glibc only
+        ctypes.CDLL("libc.so.6").mallopt(_M_ARENA_MAX, 1)
     with _quiet_stderr():
         import keras
         import tensorflow as tf

@@ -9,6 +9,58 @@ import numpy as np
 import tensorflow as tf
 
 
+class BuildsOnCompile:
+    """For models whose weights can be made without data: `compile` makes all variables.
+
+    Otherwise the optimizer makes its own inside the first step of `fit`, which TensorFlow then
+    traces twice: for a small Transformer 3 seconds and 90 MB more.
+    """
+
+    def compile(self, *arguments: Any, **options: Any) -> None:
+        """As `keras.Model.compile`."""
+        super().compile(*arguments, **options)  # type: ignore[misc]
+        model: Any = self
+        if not model.built:
+            model.build()
+        model.optimizer.build(model.trainable_variables)
+
+
+def restart(model: Any, weights: list[Any]) -> None:
+    """Give a compiled model other weights and an optimizer that has made no step.
+
+    `fit` then begins anew with the training step that it has traced before; TensorFlow never
+    frees what it has traced, some 80 MB for a small Transformer.
+    """
+    model.set_weights(weights)
+    for variable in model.optimizer.variables:
+        variable.assign(keras.ops.zeros_like(variable))
+
+
+@keras.saving.register_keras_serializable(package="course_utils")
+class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
+    """From 0 to the peak in a straight line, then half a cosine down to 0.
+
+    The values are those of `keras.optimizers.schedules.CosineDecay` with a warm-up. That class
+    puts a branch into the graph for every weight of the model: here there is none.
+    """
+
+    def __init__(self, peak: float, warm_up: int, steps: int) -> None:
+        """Fix the largest learning rate, the steps until it is reached, and all steps."""
+        self.peak, self.warm_up, self.steps = peak, warm_up, steps
+
+    def __call__(self, step: Any) -> Any:
+        """The learning rate at a step."""
+        step = keras.ops.cast(step, "float32")
+        rising = keras.ops.minimum(step / self.warm_up, 1.0)
+        share = (step - self.warm_up) / max(1, self.steps - self.warm_up)
+        falling = 0.5 * (1.0 + keras.ops.cos(np.pi * keras.ops.clip(share, 0.0, 1.0)))
+        return self.peak * rising * falling
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs."""
+        return {"peak": self.peak, "warm_up": self.warm_up, "steps": self.steps}
+
+
 def adamw(
     steps: int, learning_rate: float = 8e-3, warm_up: int = 100, weight_decay: float = 0.004
 ) -> keras.optimizers.Optimizer:
@@ -23,10 +75,7 @@ def adamw(
     Source: Loshchilov & Hutter (2019) for AdamW, Loshchilov & Hutter (2017) for the cosine,
     Pascanu et al. (2013) for clipping the norm of the whole gradient.
     """
-    warm_up = min(warm_up, max(1, steps // 10))
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warm_up), warmup_target=learning_rate, warmup_steps=warm_up
-    )
+    schedule = WarmUpCosine(learning_rate, min(warm_up, max(1, steps // 10)), steps)
     return keras.optimizers.AdamW(
         schedule, weight_decay=weight_decay, beta_2=0.99, global_clipnorm=1.0
     )

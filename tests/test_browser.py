@@ -45,8 +45,18 @@ def concepts(notebook: Notebook, seconds: float = 30) -> None:
         notebook.changed(alternative, said, seconds)
 
 
+def background(notebook: Notebook, seconds: float = 30) -> None:
+    """Another number of labels, and the text alternative lists other mistakes."""
+    alternative = ".course-labels .course-alternative"
+    said = notebook.text(alternative)
+    before, after = notebook.move_slider("labels", steps=2)
+    assert before != after, f"the slider still shows {before}"
+    notebook.changed(alternative, said, seconds)
+
+
 # What a reader does in each notebook with an interactive part, after running all of it.
 STEPS: dict[str, Callable[[Notebook], None]] = {
+    "01_background": background,
     "02_concepts": concepts,
     "04a_text_generation": text_generation,
 }

@@ -9,9 +9,9 @@ from scipy.special import erf, softmax
 
 from course_utils.models.attention import TransformerBlock
 from course_utils.models.masked import (
+    DigitClassifier,
     MaskedImageModel,
     PatchEncoder,
-    digit_classifier,
     to_patches,
 )
 from course_utils.training import adamw
@@ -176,7 +176,7 @@ def test_an_encoder_again_from_its_config(encoder):
 
 
 def test_a_classifier_is_a_line_over_the_features(encoder):
-    images, classifier = random_images(7), digit_classifier(encoder)
+    images, classifier = random_images(7), DigitClassifier(encoder)
     logits = classifier(images).numpy()
     assert logits.shape == (7, 10)
     weight, bias = classifier.layers[-1].get_weights()
@@ -186,7 +186,7 @@ def test_a_classifier_is_a_line_over_the_features(encoder):
 
 def test_training_a_classifier_trains_its_encoder():
     encoder = randomise(PatchEncoder(**SMALL))
-    before, classifier = encoder.get_weights(), digit_classifier(encoder)
+    before, classifier = encoder.get_weights(), DigitClassifier(encoder)
     classifier.compile(
         keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from course_utils.models.attention import TransformerBlock
+from course_utils.training import BuildsOnCompile
 
 
 def to_patches(images: Any, size: int) -> Any:
@@ -59,8 +60,12 @@ class PatchEncoder(keras.Model):
             heads: attention heads a block.
             image_size: side of the images in pixels.
             **kwargs: passed on to `keras.Model`, such as `name`.
+
+        Raises:
+            ValueError: if the patches do not cover the image, or heads do not divide the width.
         """
         super().__init__(**kwargs)
+        to_patches(np.empty((0, image_size, image_size)), patch_size)  # raises where it must
         self.settings = {"patch_size": patch_size, "width": width, "depth": depth}
         self.settings |= {"heads": heads, "image_size": image_size}
         self.patch_size, self.width, self.image_size = patch_size, width, image_size
@@ -107,7 +112,8 @@ class PatchEncoder(keras.Model):
         return {**super().get_config(), **self.settings}
 
 
-class MaskedImageModel(keras.Model):
+@keras.saving.register_keras_serializable(package="course_utils")
+class MaskedImageModel(BuildsOnCompile, keras.Model):
     """An encoder that sees some patches of an image, and a small decoder that predicts the rest.
 
     `fit` takes batches of `hide(images)`; the loss is on the hidden patches alone.
@@ -194,8 +200,17 @@ class MaskedImageModel(keras.Model):
         return cls(**{**config, "encoder": encoder})
 
 
-def digit_classifier(encoder: PatchEncoder) -> keras.Model:
-    """The encoder, the mean over its patches, and one dense layer to ten logits."""
-    return keras.Sequential(
-        [encoder, keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(10)]
-    )
+class DigitClassifier(BuildsOnCompile, keras.Sequential):
+    """An encoder, the mean over its patches, and one dense layer to ten logits."""
+
+    def __init__(self, encoder: PatchEncoder) -> None:
+        """Put a new dense layer on an encoder; training changes the encoder too."""
+        size = encoder.image_size
+        super().__init__(
+            [
+                keras.Input((size, size)),
+                encoder,
+                keras.layers.GlobalAveragePooling1D(),
+                keras.layers.Dense(10),
+            ]
+        )

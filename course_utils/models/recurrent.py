@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from course_utils import text
 from course_utils.text import Ids, Tokenizer
+from course_utils.training import BuildsOnCompile
 
 _TOKENS = tf.TensorSpec((None, None), tf.int32)
 _STATE = tf.TensorSpec((None, None), tf.float32)
 
 
 @keras.saving.register_keras_serializable(package="course_utils")
-class TextGenerator(keras.Model):
+class TextGenerator(BuildsOnCompile, keras.Model):
     """Predicts the next token: embedding, GRU, dense layer to logits.
 
     `fit` and `evaluate` expect batches of `text.contiguous_streams`: the GRU's state is carried

@@ -9,7 +9,7 @@ from course_utils import download
 from course_utils.models.masked import MaskedImageModel
 from course_utils.models.recurrent import TextGenerator
 
-KINDS = {"TextGenerator": TextGenerator, "MaskedImageModel": MaskedImageModel}
+KINDS: dict[str, Any] = {"TextGenerator": TextGenerator, "MaskedImageModel": MaskedImageModel}
 """Classes of the models, by the name that a checkpoint's description gives."""
 
 

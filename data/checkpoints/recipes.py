@@ -20,7 +20,7 @@ import numpy as np
 
 import course_utils
 from course_utils import checkpoints, corpus, datasets, download, text
-from course_utils.models.masked import MaskedImageModel, PatchEncoder, DigitClassifier
+from course_utils.models.masked import DigitClassifier, MaskedImageModel, PatchEncoder
 from course_utils.models.recurrent import TextGenerator
 from course_utils.runtime import DATA_DIR
 from course_utils.training import adamw, image_batches

@@ -25,15 +25,22 @@ class BuildsOnCompile:
         model.optimizer.build(model.trainable_variables)
 
 
-def restart(model: Any, weights: list[Any]) -> None:
+def restart(model: Any, weights: list[Any], learning_rate: float | None = None) -> None:
     """Give a compiled model other weights and an optimizer that has made no step.
 
     `fit` then begins anew with the training step that it has traced before; TensorFlow never
     frees what it has traced, some 80 MB for a small Transformer.
+
+    Args:
+        model: compiled with an optimizer of `adamw`.
+        weights: as of `get_weights`.
+        learning_rate: the new peak of the schedule; None for the one before.
     """
     model.set_weights(weights)
     for variable in model.optimizer.variables:
         variable.assign(keras.ops.zeros_like(variable))
+    if learning_rate is not None:
+        model.optimizer.schedule.peak.assign(learning_rate)
 
 
 @keras.saving.register_keras_serializable(package="course_utils")
@@ -46,7 +53,8 @@ class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, peak: float, warm_up: int, steps: int) -> None:
         """Fix the largest learning rate, the steps until it is reached, and all steps."""
-        self.peak, self.warm_up, self.steps = peak, warm_up, steps
+        self.peak = keras.Variable(peak, trainable=False)  # so that `restart` can change it
+        self.warm_up, self.steps = warm_up, steps
 
     def __call__(self, step: Any) -> Any:
         """The learning rate at a step."""
@@ -58,7 +66,7 @@ class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs."""
-        return {"peak": self.peak, "warm_up": self.warm_up, "steps": self.steps}
+        return {"peak": float(self.peak), "warm_up": self.warm_up, "steps": self.steps}
 
 
 def adamw(
@@ -76,9 +84,11 @@ def adamw(
     Pascanu et al. (2013) for clipping the norm of the whole gradient.
     """
     schedule = WarmUpCosine(learning_rate, min(warm_up, max(1, steps // 10)), steps)
-    return keras.optimizers.AdamW(
+    optimizer = keras.optimizers.AdamW(
         schedule, weight_decay=weight_decay, beta_2=0.99, global_clipnorm=1.0
     )
+    optimizer.schedule = schedule
+    return optimizer
 
 
 def augment(

@@ -109,6 +109,15 @@ def test_the_training_step_is_traced_once():
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
+def test_restart_changes_the_learning_rate():
+    model, start, data = fitted(Ready)
+    training.restart(model, start, 0.0)
+    model.fit(*data, batch_size=4, shuffle=False, verbose=0)
+    for ours, before in zip(model.get_weights(), start, strict=True):
+        np.testing.assert_array_equal(ours, before)
+    assert model.traced == 1
+
+
 def test_restart_forgets_weights_and_moments():
     model, start, data = fitted(Ready)
     first = model.get_weights()

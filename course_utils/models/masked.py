@@ -104,7 +104,7 @@ class PatchEncoder(keras.Model):
 
     def features(self, images: Any) -> np.ndarray[Any, Any]:
         """One vector an image, the mean over its patches: (N, width) float32."""
-        parts = [self(images[i : i + 500]) for i in range(0, len(images), 500)]
+        parts = [self(images[i : i + 100]) for i in range(0, len(images), 100)]
         return np.concatenate([ops.convert_to_numpy(ops.mean(part, axis=1)) for part in parts])
 
     def get_config(self) -> dict[str, Any]:

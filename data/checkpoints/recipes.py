@@ -23,7 +23,7 @@ from course_utils import checkpoints, corpus, datasets, download, text
 from course_utils.models.masked import DigitClassifier, MaskedImageModel, PatchEncoder
 from course_utils.models.recurrent import TextGenerator
 from course_utils.runtime import DATA_DIR
-from course_utils.training import adamw, image_batches
+from course_utils.training import adamw, image_batches, restart
 
 EARLY_STEPS = 60
 """The loss over these first steps is stored, so that a test can repeat them and compare."""
@@ -253,11 +253,9 @@ def predictions(
         adamw(LABEL_STEPS, learning_rate, weight_decay=0.05),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    for seed in seeds:  # one model, started anew: TensorFlow never frees what it has traced
+    for seed in seeds:
         keras.utils.set_random_seed(seed)
-        model.set_weights(start_of(arm).get_weights())
-        for variable in model.optimizer.variables:
-            variable.assign(keras.ops.zeros_like(variable))
+        restart(model, start_of(arm).get_weights())
         part = data.train.balanced(labels, seed)
         batches = image_batches(
             part.images, part.labels, batch_size=100, steps=LABEL_STEPS, seed=seed

@@ -24,6 +24,10 @@ class BuildsOnCompile:
             model.build()
         model.optimizer.build(model.trainable_variables)
 
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Keras calls it as it loads a saved model, and asks for it where `compile` is changed."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
 
 def restart(model: Any, weights: list[Any], learning_rate: float | None = None) -> None:
     """Give a compiled model other weights and an optimizer that has made no step.

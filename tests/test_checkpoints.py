@@ -225,13 +225,13 @@ def test_the_table_is_complete(classifiers):
     table = checkpoints.results("label_efficiency")
     assert (table["steps"], table["largest_batch"], table["seeds"]) == (300, 100, [0, 1, 2])
     assert list(classifiers) == ["fine-tuned", "from scratch", "convolutional"]
-    rates = ["0.001", "0.003", "0.01", "0.03"]
+    rates = ["0.0003", "0.001", "0.003", "0.01", "0.03"]
     for rows in classifiers.values():
         assert list(rows) == ["10", "30", "100", "300", "1000", "4000"]
         for row in rows.values():
             assert list(row["validation"]) == rates
             scores = np.array(list(row["validation"].values()))  # (rates, draws)
-            assert scores.shape == (4, 3) and scores.min() >= 0 and scores.max() <= 1
+            assert scores.shape == (5, 3) and scores.min() >= 0 and scores.max() <= 1
             assert len(row["predicted"]) == 3
             assert all(len(line) == 500 and line.isdecimal() for line in row["predicted"])
 
@@ -254,7 +254,7 @@ def test_the_predictions_are_of_the_test_digits(classifiers, digits):
             validation = np.mean(row["validation"][str(row["learning_rate"])])
             assert accuracy(row, digits.test.labels) == pytest.approx(validation, abs=0.06)
         few, many = (accuracy(rows[n], digits.test.labels) for n in ("10", "4000"))
-        assert many > 0.9 and many > few + 0.1
+        assert many > 0.85 and many > few + 0.3
 
 
 @pytest.mark.slow

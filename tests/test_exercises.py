@@ -179,7 +179,7 @@ MISTAKES = [
     (
         recurrent_networks.clip,
         lambda gs, m: [g * m / whole(gs) ** 2 for g in gs],
-        "divides by the squared norm",
+        "divided by the squared norm",
     ),
     (
         recurrent_networks.clip,

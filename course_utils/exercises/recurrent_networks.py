@@ -76,7 +76,7 @@ def _clip_mistake(function: Callable[..., Any]) -> str | None:
             "each number was cut by itself, which turns the direction; scale them all alike",
         ),
         ([g / 5 for g in _GRADIENTS], "the norm is now 1; it should be `largest`"),
-        ([g * _LARGEST / 25 for g in _GRADIENTS], "that divides by the squared norm: take the root"),
+        ([g * _LARGEST / 25 for g in _GRADIENTS], "divided by the squared norm: take the root"),
         ([g * _LARGEST / 7 for g in _GRADIENTS], "norms of parts do not add up, their squares do"),
         (_GRADIENTS, "nothing was clipped, although the norm is 5 and `largest` is 2"),
     ]

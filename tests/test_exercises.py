@@ -12,7 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.semi_supervised import LabelSpreading
 
 import course_utils.exercises as exercises
-from course_utils.exercises import Question, background, concepts, start_here
+from course_utils.exercises import Question, background, concepts, recurrent_networks, start_here
 from course_utils.exercises import text_generation as lesson
 from course_utils.images import Images
 from course_utils.metrics import bits_per_character
@@ -26,6 +26,9 @@ QUESTIONS = {
     "concepts.density": concepts.density,
     "concepts.bayes": concepts.bayes,
     "concepts.beat_this": concepts.beat_this,
+    "recurrent_networks.reach": recurrent_networks.reach,
+    "recurrent_networks.clip": recurrent_networks.clip,
+    "recurrent_networks.beat_this": recurrent_networks.beat_this,
     "text_generation.bits": lesson.bits,
     "text_generation.temperature": lesson.temperature,
     "text_generation.beat_this": lesson.beat_this,
@@ -40,6 +43,11 @@ def softmax(logits):
 def largest(groups, classes):
     """How many items of each group belong to its most frequent class."""
     return np.array([np.bincount(classes[groups == g]).max() for g in np.unique(groups)])
+
+
+def whole(gradients):
+    """The norm of all the numbers of some arrays."""
+    return math.sqrt(sum(np.sum(g**2) for g in gradients))
 
 
 def each_pixel(grey, logits):
@@ -149,6 +157,39 @@ MISTAKES = [
     (concepts.bayes, lambda log_p, p: softmax(log_p + p), "with the logarithm of the prior"),
     (concepts.bayes, lambda log_p, p: softmax(log_p) * p, "normalise afterwards"),
     (concepts.bayes, lambda log_p, p: p, "expected [0.4"),
+    (recurrent_networks.reach, lambda f, s: math.log(s) / math.log(f), "steps are whole"),
+    (recurrent_networks.reach, lambda f, s: math.log(s) // math.log(f), "one step too few"),
+    (recurrent_networks.reach, lambda f, s: -44, "a distance is positive"),
+    (recurrent_networks.reach, lambda f, s: math.log(f) / math.log(s), "upside down"),
+    (recurrent_networks.reach, lambda f, s: (1 - s) / (1 - f), "it does not subtract"),
+    (recurrent_networks.reach, lambda f, s: math.log(s), "the factor is missing"),
+    (recurrent_networks.reach, lambda f, s: 44, "wrong for 0.99 and one half"),
+    (recurrent_networks.reach, lambda f, s: 7, "got 7 for a factor of 0.9"),
+    (
+        recurrent_networks.clip,
+        lambda gs, m: [g * m / np.linalg.norm(g) for g in gs],
+        "each array was cut by itself",
+    ),
+    (
+        recurrent_networks.clip,
+        lambda gs, m: [np.clip(g, -m, m) for g in gs],
+        "each number was cut by itself",
+    ),
+    (recurrent_networks.clip, lambda gs, m: [g / whole(gs) for g in gs], "the norm is now 1"),
+    (
+        recurrent_networks.clip,
+        lambda gs, m: [g * m / whole(gs) ** 2 for g in gs],
+        "divided by the squared norm",
+    ),
+    (
+        recurrent_networks.clip,
+        lambda gs, m: [g * m / sum(np.linalg.norm(h) for h in gs) for g in gs],
+        "norms of parts do not add up",
+    ),
+    (recurrent_networks.clip, lambda gs, m: gs, "nothing was clipped"),
+    (recurrent_networks.clip, lambda gs, m: [g * m / whole(gs) for g in gs], "must stay as it is"),
+    (recurrent_networks.clip, lambda gs, m: [g * 0 for g in gs], "each is to be times 0.4"),
+    (recurrent_networks.clip, lambda gs, m: gs[0], "one array for each gradient"),
 ]
 
 
@@ -167,6 +208,7 @@ def test_a_stub_is_not_attempted(name, capsys):
         set_task()
         set_images()
         set_digits()
+        set_recurrence()
     for stub in stubs:
         assert QUESTIONS[name].check(stub) is None  # nothing below the cell but what is printed
         assert capsys.readouterr().out.startswith("Not attempted yet: ")
@@ -179,11 +221,18 @@ def test_the_printed_solution_is_right(name, capsys):
     unigram, bigram = set_task()
     images = set_images()
     set_digits()
+    set_recurrence()
 
     class Model:  # the mixture in the lesson's solution is of a GRU and a 5-gram
+        rnn_units = 1
+
         @staticmethod
         def log_prob(ids):
             return bigram.log_prob(ids)[1:]
+
+        @staticmethod
+        def step(tokens, state):
+            return np.log(CHAIN[tokens]), state
 
     namespace = {"np": np, "math": math, "model": Model, "five_gram": unigram}
     namespace["binary_train"] = images
@@ -249,7 +298,8 @@ def models():
 @pytest.fixture(autouse=True)
 def no_task_left():
     yield
-    for question in (lesson.beat_this, concepts.beat_this, background.beat_this):
+    questions = (lesson, concepts, background, recurrent_networks)
+    for question in (module.beat_this for module in questions):
         vars(question).pop("score", None)
 
 
@@ -478,4 +528,49 @@ def test_a_classifier_gets_copies():
 
 def test_the_label_task_must_be_set_first():
     said = background.beat_this.feedback(nearest)
+    assert "run the cell with beat_this.set_task(...) first" in said
+
+
+# --- beat this number, with a recurrence ---------------------------------------------------------
+
+
+def set_recurrence():
+    """Ask to beat the uniform distribution by a tenth of a bit."""
+    recurrent_networks.beat_this.set_task(HELD_OUT[:300], VOCABULARY, math.log2(VOCABULARY) - 0.1)
+
+
+def by_chain(state, token):
+    """The next token given this one; the state counts the steps."""
+    return (state or 0) + 1, np.log(CHAIN[token])
+
+
+RECURRENT_CHEATS = {
+    "no state": (lambda state, token: np.log(CHAIN[token]), "must return two things"),
+    "one value": (lambda state, token: (None, -1.0), "expected 6 log-probabilities a step"),
+    "certain of everything": (lambda state, token: (None, np.zeros(6)), "sum to 6.000, not 1"),
+    "probabilities": (lambda state, token: (None, CHAIN[token]), "not 1"),
+    "repeats": (lambda state, token: (None, np.log(np.eye(6)[token])), "infinitely many bits"),
+    "not better": (lambda state, token: (None, np.full(6, -math.log(6))), "not better yet"),
+    "raises": (lambda state, token: state[0], "it raised TypeError"),
+    "returns nothing": (lambda state, token: None, "end it with a return statement"),
+}
+
+
+@pytest.mark.parametrize("cheat", RECURRENT_CHEATS)
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_cheats_with_a_recurrence_are_caught(cheat):
+    set_recurrence()
+    step, fragment = RECURRENT_CHEATS[cheat]
+    assert fragment in recurrent_networks.beat_this.feedback(step)
+
+
+def test_a_recurrence_beats_the_number(capsys):
+    set_recurrence()
+    assert recurrent_networks.beat_this.feedback(by_chain) == "Right."
+    honest = -np.log2(CHAIN[HELD_OUT[:299], HELD_OUT[1:300]]).mean()
+    assert capsys.readouterr().out.startswith(f"{honest:.3f} bits per character; the number to")
+
+
+def test_the_recurrent_task_must_be_set_first():
+    said = recurrent_networks.beat_this.feedback(by_chain)
     assert "run the cell with beat_this.set_task(...) first" in said

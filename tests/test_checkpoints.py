@@ -264,7 +264,9 @@ def test_a_row_of_the_table_again(classifiers, digits, arm):
     course_utils.setup()
     ((validation, test),) = recipes.predictions(arm, 100, row["learning_rate"], seeds=(0,))
     stored = np.array([*map(int, row["predicted"][0])])
-    assert np.mean(test == stored) >= 0.95
+    # Rounding differs between processors; two runs that share nothing but their accuracy, 93%,
+    # would agree on 87%, a classifier from scratch on less.
+    assert np.mean(test == stored) >= 0.92
     labels = digits.test.labels
     assert np.mean(test == labels) == pytest.approx(np.mean(stored == labels), abs=0.02)
     wanted = row["validation"][str(row["learning_rate"])][0]

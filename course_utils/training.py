@@ -149,7 +149,7 @@ def image_batches(
 
     def load(step: Any, chosen: Any) -> Any:
         key = tf.stack([tf.cast(seed, step.dtype), step])
-        batch = augment(tf.ensure_shape(tf.gather(images, chosen), (size, *images.shape[1:])), key)
+        batch = augment(tf.gather(images, chosen), key)
         return batch if labels is None else (batch, tf.gather(labels, chosen))
 
     return tf.data.Dataset.from_tensor_slices(rows).enumerate().map(load).prefetch(2)

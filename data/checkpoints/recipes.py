@@ -96,6 +96,30 @@ def text_reference_english(max_steps: int | None = None) -> tuple[Any, dict[str,
     return model, record
 
 
+def one_pass(
+    model: TextGenerator, windows: Any, held_out: Any, max_steps: int | None
+) -> dict[str, Any]:
+    """Train on every window once, or on the first `max_steps`; the record of it."""
+    model.compile(
+        optimizer=adamw(int(windows.cardinality())),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    early = EarlyLoss()
+    start = time.perf_counter()
+    model.fit(
+        windows.take(max_steps) if max_steps else windows,
+        callbacks=[early],
+        shuffle=False,
+        verbose=0,
+    )
+    log_prob = model.log_prob(held_out)
+    return {
+        "seconds": round(time.perf_counter() - start),
+        "early_loss": early.value,
+        "val_loss": [round(float(-log_prob.mean()), 4)],
+    }
+
+
 def place_names(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
     """Train the generator of place names.
 
@@ -124,25 +148,8 @@ def place_names(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
     tokenizer = text.CharacterTokenizer.fit(content)
     windows = text.contiguous_streams(tokenizer.encode(content), streams=32, length=32)
     model = TextGenerator(tokenizer.vocab_size, 64, 256, dropout=0.3, tokenizer=tokenizer)
-    model.compile(
-        optimizer=adamw(int(windows.cardinality())),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    )
-    early = EarlyLoss()
-    start = time.perf_counter()
-    model.fit(
-        windows.take(max_steps) if max_steps else windows,
-        callbacks=[early],
-        shuffle=False,
-        verbose=0,
-    )
-    held_out = model.log_prob(tokenizer.encode(lines(names.validation)))
-    return model, {
-        "seconds": round(time.perf_counter() - start),
-        "trained_on": names.source,
-        "early_loss": early.value,
-        "val_loss": [round(float(-held_out.mean()), 4)],
-    }
+    held_out = tokenizer.encode(lines(names.validation))
+    return model, one_pass(model, windows, held_out, max_steps) | {"trained_on": names.source}
 
 
 def text_without_keras(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
@@ -160,25 +167,9 @@ def text_without_keras(max_steps: int | None = None) -> tuple[Any, dict[str, Any
     tokenizer = text.CharacterTokenizer.fit(train, min_count=50)
     windows = text.contiguous_streams(tokenizer.encode(train), streams=128, length=64)
     model = TextGenerator(tokenizer.vocab_size, 64, 256, tokenizer=tokenizer)
-    model.compile(
-        optimizer=adamw(int(windows.cardinality())),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    )
-    early = EarlyLoss()
-    start = time.perf_counter()
-    model.fit(
-        windows.take(max_steps) if max_steps else windows,
-        callbacks=[early],
-        shuffle=False,
-        verbose=0,
-    )
-    held_out = model.log_prob(tokenizer.encode(validation))
-    return model, {
-        "seconds": round(time.perf_counter() - start),
-        "trained_on": f"docstrings of {corpus.versions()}; without keras",
-        "early_loss": early.value,
-        "val_loss": [round(float(-held_out.mean()), 4)],
-    }
+    source = f"docstrings of {corpus.versions()}; without keras"
+    held_out = tokenizer.encode(validation)
+    return model, one_pass(model, windows, held_out, max_steps) | {"trained_on": source}
 
 
 def masked_digits(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
@@ -192,9 +183,7 @@ def masked_digits(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
         ten maskings of each validation digit.
     """
     data = datasets.digits()
-    encoder = PatchEncoder()
-    model = MaskedImageModel(encoder, visible=5)
-    model.build()
+    model = MaskedImageModel(PatchEncoder(), visible=5)
     steps = MASKED_EPOCHS * len(data.train) // 128
     batches = image_batches(data.train.unlabelled().images, batch_size=128, steps=steps)
     model.compile(
@@ -222,7 +211,7 @@ def masked_digits(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
 
 
 def convolutional() -> keras.Model:
-    """A convolutional classifier of digits, the same as in the lesson."""
+    """A convolutional classifier of digits, for comparison."""
     layers = keras.layers
     return keras.Sequential(
         [keras.Input((28, 28)), layers.Reshape((28, 28, 1))]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as ipw
@@ -169,3 +169,28 @@ def text_playground(model: TextGenerator, prompt: str) -> ipw.VBox:
     generate()
     left = ipw.VBox([*controls.values(), button])
     return ipw.VBox([ipw.HBox([left, table]), output])
+
+
+def attention_page(weights: Any, pieces: Sequence[str], layer: int, head: int, at: int) -> str:
+    """What one token looks at, as HTML: the text with a bar over each token, and it in words.
+
+    Args:
+        weights: (depth, heads, tokens, tokens), of `Transformer.attention_weights`.
+        pieces: the tokens as text.
+        layer: from 1, as are `head` and `at`, the place of the token that looks.
+    """
+    row = np.asarray(weights)[layer - 1, head - 1, at - 1]
+    column = "display:inline-block;text-align:center;min-width:1em;padding:1px"
+    bars = [f"height:{40 * w:.0f}px;background:#0072B2" for w in row]
+    shown = [
+        f"<b>{html.escape(p)}</b>" if k == at else html.escape(p) for k, p in enumerate(pieces, 1)
+    ]
+    text = [
+        f"<span style='{column}'><div style='{bar}'></div>{p}</span>"
+        for bar, p in zip(bars, shown, strict=True)
+    ]
+    seen = (f"{k + 1} {pieces[k]!r} ({row[k]:.0%})" for k in np.argsort(-row, kind="stable")[:3])
+    words = (
+        f"Layer {layer}, head {head}: token {at}, {pieces[at - 1]!r}, looks at {', '.join(seen)}."
+    )
+    return f"<div>{''.join(text)}</div><p>{html.escape(words)}</p>"

@@ -1,10 +1,17 @@
-"""Attention: the block that Transformers are made of."""
+"""Attention: the block that Transformers are made of, and a Transformer that writes text."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+from numpy.typing import NDArray
+
+from course_utils.models.generation import TextModel, parts_with_warm_up
+from course_utils.text import Ids, Tokenizer
 
 
 @keras.saving.register_keras_serializable(package="course_utils")
@@ -45,12 +52,155 @@ class TransformerBlock(keras.layers.Layer):
         self.output_layer.build((*input_shape[:-1], 4 * self.width))
         self.built = True
 
-    def call(self, x: Any) -> Any:
-        """(batch, tokens, width) to the same shape."""
+    def call(self, x: Any, attention_mask: Any = None, return_weights: bool = False) -> Any:
+        """(batch, tokens, width) to the same shape.
+
+        Args:
+            x: a vector for each token.
+            attention_mask: (tokens, tokens), true where the row may look at the column; None: all.
+            return_weights: also return the attention weights, (batch, heads, tokens, tokens).
+
+        Raises:
+            ValueError: if the mask has another shape.
+        """
+        if attention_mask is not None:
+            found, wanted = tuple(attention_mask.shape), (x.shape[1], x.shape[1])
+            if found != wanted:
+                raise ValueError(f"mask of shape {found}: a row and a column a token, {wanted}")
+            attention_mask = ops.convert_to_tensor(attention_mask)[None]
         normal = self.norms[0](x)
-        x = x + self.attention(normal, normal)
+        options = {"attention_mask": attention_mask, "return_attention_scores": return_weights}
+        mixed = self.attention(normal, normal, **options)
+        mixed, weights = mixed if return_weights else (mixed, None)
+        x = self._feed_forward(x + mixed)
+        return (x, weights) if return_weights else x
+
+    def _feed_forward(self, x: Any) -> Any:
         return x + self.output_layer(self.hidden(self.norms[1](x)))
+
+    def step(self, x: Any, cache: Any, position: Any) -> Any:
+        """One token, (batch, 1, width), that looks at the keys and values in a cache.
+
+        The cache (2, batch, positions, heads, width / heads) is filled before `position`; it comes
+        back, after the block's output, with this token's key and value.
+        """
+        normal, places = self.norms[0](x), ops.arange(cache.shape[2])
+        new = ops.stack([self.attention.key_dense(normal), self.attention.value_dense(normal)])
+        cache = ops.where((places == position)[:, None, None], new, cache)
+        query, seen = self.attention.query_dense(normal), (places <= position)[None, None, None]
+        mixed = ops.dot_product_attention(query, cache[0], cache[1], mask=seen)
+        return self._feed_forward(x + self.attention.output_dense(mixed)), cache
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs."""
         return {**super().get_config(), "width": self.width, "heads": self.heads}
+
+
+@keras.saving.register_keras_serializable(package="course_utils")
+class Transformer(TextModel):
+    """Predicts the next token: embedding plus learned position, blocks, dense layer to logits.
+
+    Source: Vaswani et al. (2017), the decoder alone, as in Radford et al. (2018).
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        positions: int,
+        width: int = 64,
+        depth: int = 2,
+        heads: int = 4,
+        causal: bool = True,
+        tokenizer: Tokenizer | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Make a model with random weights.
+
+        Args:
+            vocab_size: number of token ids.
+            positions: the longest text, in tokens.
+            width: length of a token's vector; `heads` attention heads a block share it.
+            depth: number of blocks.
+            heads: see `width`.
+            causal: whether a token sees only itself and those before it.
+            tokenizer: turns prompts into ids and ids into text; `generate` needs it.
+            **kwargs: passed on to `keras.Model`, such as `name`.
+        """
+        settings = {"positions": positions, "width": width, "depth": depth, "heads": heads}
+        super().__init__(vocab_size, tokenizer, settings | {"causal": causal}, **kwargs)
+        self.positions, self.width, self.causal = positions, width, causal
+        normal = keras.initializers.RandomNormal(stddev=0.3)  # as large as what blocks add to it
+        self.embedding = keras.layers.Embedding(vocab_size, width, normal)
+        self.place = keras.layers.Embedding(positions, width, normal.clone())
+        self.blocks = [TransformerBlock(width, heads) for _ in range(depth)]
+        self.norm = keras.layers.LayerNormalization(epsilon=1e-5)
+        self.dense = keras.layers.Dense(vocab_size)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create the weights; their shapes do not depend on the input's."""
+        for layer in (self.embedding, self.place, *self.blocks, self.norm, self.dense):
+            layer.build((None, None, self.width))
+        self.built = True
+
+    def call(self, tokens: Any) -> Any:
+        """Logits of the next token at every position, (batch, length) to (batch, length, vocab_size).
+
+        Raises:
+            ValueError: if there are more tokens than positions.
+        """
+        x, mask = self._embedded(tokens)
+        for block in self.blocks:
+            x = block(x, mask)
+        return self.dense(self.norm(x))
+
+    def attention_weights(self, tokens: Any) -> NDArray[np.float32]:
+        """How much each token looks at each, (depth, batch, heads, length, length); as `call`."""
+        (x, mask), weights = self._embedded(tokens), []
+        for block in self.blocks:
+            x, own = block(x, mask, return_weights=True)
+            weights.append(own)
+        return np.array(weights)
+
+    def _embedded(self, tokens: Any) -> Any:
+        length = self._fitting(tokens.shape[1])
+        x = self.embedding(tokens) + self.place(np.arange(length))  # (batch, length, width)
+        return x, np.tri(length, dtype=bool) if self.causal else None
+
+    def _fitting(self, length: int) -> int:
+        if length > self.positions:
+            few = f"{length} tokens do not fit this model's {self.positions} positions"
+            raise ValueError(f"{few}; shorten the text, or make a model with more positions")
+        return length
+
+    def first_state(self, batch: int, tokens: int) -> Any:
+        """Empty caches of keys and values, and the position 0; raises as `call` does."""
+        self._fitting(tokens)
+        heads = self.settings["heads"]
+        shape = (2, batch, self.positions, heads, self.width // heads)
+        return [tf.zeros(shape) for _ in self.blocks], tf.constant(0)
+
+    @tf.function(reduce_retracing=True)
+    def step(self, tokens: Any, state: Any) -> Any:
+        """One token further, (batch,) int32 and a state: logits and the new state."""
+        caches, position = state
+        x, kept = self.embedding(tokens[:, None]) + self.place(position), []  # (batch, 1, width)
+        for block, cache in zip(self.blocks, caches, strict=True):
+            x, new = block.step(x, cache, position)
+            kept.append(new)
+        return self.dense(self.norm(x))[:, 0], (kept, position + 1)
+
+    def log_prob(self, ids: Ids, batch: int = 32) -> NDArray[np.float64]:
+        """Natural log-probability of every token but the first, given those before it, in nats.
+
+        A text (tokens,) longer than the positions is read in overlapping windows, `batch` at once;
+        there, each token follows at least half a window. Raises as `parts_with_warm_up` does.
+        """
+        part = min(self.positions - self.positions // 2, max(1, len(ids) - 1))
+        place, own = parts_with_warm_up(ids, part, self.positions // 2)
+        result = np.zeros(len(ids) - 1)
+        for start in range(0, len(place), batch):
+            window, keep = place[start : start + batch], own[start : start + batch]
+            logits = self(ids[window])
+            nats = tf.nn.sparse_softmax_cross_entropy_with_logits(ids[window + 1], logits)
+            result[window[keep]] = -nats.numpy()[keep]
+        return result

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -11,16 +10,15 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from course_utils import text
+from course_utils.models.generation import TextModel, parts_with_warm_up
 from course_utils.text import Ids, Tokenizer
-from course_utils.training import BuildsOnCompile
 
 _TOKENS = tf.TensorSpec((None, None), tf.int32)
 _STATE = tf.TensorSpec((None, None), tf.float32)
 
 
 @keras.saving.register_keras_serializable(package="course_utils")
-class TextGenerator(BuildsOnCompile, keras.Model):
+class TextGenerator(TextModel):
     """Predicts the next token: embedding, GRU, dense layer to logits.
 
     `fit` and `evaluate` expect batches of `text.contiguous_streams`: the GRU's state is carried
@@ -50,9 +48,9 @@ class TextGenerator(BuildsOnCompile, keras.Model):
             tokenizer: turns prompts into ids and ids into text; `generate` needs it.
             **kwargs: passed on to `keras.Model`, such as `name`.
         """
-        super().__init__(**kwargs)
-        self.vocab_size, self.embedding_dim, self.rnn_units = vocab_size, embedding_dim, rnn_units
-        self.tokenizer = tokenizer
+        settings = {"embedding_dim": embedding_dim, "rnn_units": rnn_units, "dropout": dropout}
+        super().__init__(vocab_size, tokenizer, settings, **kwargs)
+        self.embedding_dim, self.rnn_units = embedding_dim, rnn_units
         self.embedding = keras.layers.Embedding(vocab_size, embedding_dim)
         self.rnn = keras.layers.GRU(rnn_units, return_sequences=True, return_state=True)
         self.dropout = keras.layers.Dropout(dropout)
@@ -125,6 +123,10 @@ class TextGenerator(BuildsOnCompile, keras.Model):
         super().reset_metrics()
         self._carried.assign(tf.zeros((0, self.rnn_units)))
 
+    def first_state(self, batch: int, tokens: int) -> Any:
+        """Zeros, (batch, rnn_units)."""
+        return tf.zeros((batch, self.rnn_units))
+
     @tf.function(reduce_retracing=True)
     def step(self, tokens: Any, state: Any) -> Any:
         """One token further, (batch,) int32 and (batch, rnn_units): logits and the new state."""
@@ -154,16 +156,11 @@ class TextGenerator(BuildsOnCompile, keras.Model):
         Raises:
             ValueError: if there are fewer than two tokens.
         """
-        if len(ids) < 2:
-            raise ValueError(f"log_prob needs at least two tokens, got {len(ids)}")
-        scored = len(ids) - 1
-        part = math.ceil(scored / streams)
-        first = part * np.arange(streams)[:, None]  # (streams, 1), where each part begins
-        place = np.maximum(first - warm_up, 0) + np.arange(warm_up + part)
-        own = (place >= first) & (place < np.minimum(first + part, scored))
-        place = np.minimum(place, scored - 1)  # (streams, warm_up + part)
+        part = math.ceil((len(ids) - 1) / streams)
+        place, own = parts_with_warm_up(ids, part, warm_up)
+        streams = len(place)  # fewer where the text is short
         state = tf.zeros((streams, self.rnn_units))
-        result = np.zeros(scored)
+        result = np.zeros(len(ids) - 1)
         widest = streams * max(self.vocab_size, self.rnn_units)
         chunk = max(16, 2_000_000 // widest)  # tokens at a time, to save memory
         for start in range(0, place.shape[1], chunk):
@@ -171,110 +168,3 @@ class TextGenerator(BuildsOnCompile, keras.Model):
             value, state = self._chunk_log_prob(ids[window], ids[window + 1], state)
             result[window[keep]] = value.numpy()[keep]
         return result
-
-    def sample(self, prompts: list[str], length: int, **sampling: Any) -> list[str]:
-        """Continue several prompts of equal token count at once; arguments as in `generate`."""
-        steps = list(self._sampled_tokens(prompts, length, **sampling))
-        return [self._require_tokenizer().decode(row) for row in np.transpose(steps)]
-
-    def generate(
-        self,
-        prompt: str,
-        length: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int = 0,
-    ) -> str:
-        """Continue a prompt by `length` tokens.
-
-        Args:
-            prompt: text to continue; at least one character, all of them in the vocabulary.
-            length: number of tokens to write.
-            temperature: above 0; below 1 sharpens the distribution, above 1 flattens it.
-            top_k: sample only from the k most probable tokens.
-            top_p: sample only from the smallest set of tokens with this probability, in (0, 1].
-            seed: the same seed gives the same text.
-
-        Returns:
-            The continuation, without the prompt.
-
-        Raises:
-            ValueError: if an argument is outside its range or the prompt cannot be encoded.
-        """
-        return self.sample(
-            [prompt], length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
-        )[0]
-
-    def stream(self, prompt: str, length: int, **sampling: Any) -> Iterator[str]:
-        """Like `generate`, but yields the text written so far after each token."""
-        written: list[int] = []
-        for ids in self._sampled_tokens([prompt], length, **sampling):
-            written.append(int(ids[0]))
-            yield self._require_tokenizer().decode(written)
-
-    def next_token_probabilities(
-        self, prompt: str, temperature: float = 1.0
-    ) -> NDArray[np.float64]:
-        """Distribution over the token after a prompt, (vocab_size,)."""
-        logits, _ = self._read([prompt])
-        return text.sampling_probabilities(logits.numpy()[0], temperature)
-
-    def _sampled_tokens(
-        self,
-        prompts: list[str],
-        length: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int = 0,
-    ) -> Iterator[NDArray[np.int32]]:
-        """Yields the next token of every prompt, (prompts,), `length` times."""
-        if length < 1:
-            raise ValueError(f"length must be at least 1 token, got {length}")
-        rng = np.random.default_rng(seed)
-        logits, state = self._read(prompts)
-        for written in range(length):
-            p = text.sampling_probabilities(logits.numpy(), temperature, top_k, top_p)
-            threshold = rng.random((len(prompts), 1))
-            tokens = np.argmax(np.cumsum(p, axis=-1) > threshold, axis=-1).astype(np.int32)
-            yield tokens
-            if written + 1 < length:
-                logits, state = self.step(tf.constant(tokens), state)
-
-    def _read(self, prompts: list[str]) -> Any:
-        """Logits after the last token of each prompt, and the state there."""
-        tokenizer = self._require_tokenizer()
-        for prompt in prompts:
-            text.require_known(tokenizer, prompt)
-        rows = [tokenizer.encode(prompt) for prompt in prompts]
-        if len({len(row) for row in rows}) != 1:
-            counts = [len(row) for row in rows]
-            raise ValueError(f"prompts of one batch need equally many tokens, got {counts}")
-        state = tf.zeros((len(rows), self.rnn_units))
-        for tokens in np.transpose(rows):
-            logits, state = self.step(tf.constant(tokens), state)
-        return logits, state
-
-    def _require_tokenizer(self) -> Tokenizer:
-        if self.tokenizer is None:
-            raise ValueError("this model has no tokenizer; pass tokenizer=... when you make it")
-        return self.tokenizer
-
-    def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs; Keras stores it in `.keras` files."""
-        return {
-            **super().get_config(),
-            "vocab_size": self.vocab_size,
-            "embedding_dim": self.embedding_dim,
-            "rnn_units": self.rnn_units,
-            "dropout": self.dropout.rate,
-            "tokenizer": self.tokenizer.get_config() if self.tokenizer else None,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> TextGenerator:
-        """The model of a `get_config` dictionary, with random weights."""
-        config = dict(config)
-        tokenizer = config.pop("tokenizer", None)
-        return cls(tokenizer=text.tokenizer_from_config(tokenizer) if tokenizer else None, **config)

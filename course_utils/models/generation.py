@@ -1,0 +1,149 @@
+"""What the text models share: how one step at a time becomes a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from course_utils import text
+from course_utils.text import Ids, Tokenizer
+from course_utils.training import BuildsOnCompile
+
+
+def parts_with_warm_up(ids: Ids, part: int, warm_up: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Cut a text into parts to be read side by side, each after the `warm_up` tokens before it.
+
+    Returns:
+        Places in the text, (parts, warm_up + part), and which of them belong to the part itself.
+
+    Raises:
+        ValueError: if there are fewer than two tokens, so that none has one before it.
+    """
+    if len(ids) < 2:
+        raise ValueError(f"log_prob needs at least two tokens, got {len(ids)}")
+    scored = len(ids) - 1
+    first = np.arange(0, scored, part)[:, None]  # (parts, 1), where each part begins
+    place = np.maximum(first - warm_up, 0) + np.arange(warm_up + part)
+    own = (place >= first) & (place < np.minimum(first + part, scored))
+    return np.minimum(place, scored - 1), own
+
+
+class TextModel(BuildsOnCompile, keras.Model):
+    """A model of the next token that writes text.
+
+    A subclass has `first_state(batch, tokens)`, the state before texts of at most so many tokens,
+    and `step(tokens, state)`, which gives the logits after one more token and the new state.
+    """
+
+    def __init__(
+        self, vocab_size: int, tokenizer: Tokenizer | None, settings: dict[str, Any], **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.vocab_size, self.tokenizer = vocab_size, tokenizer
+        self.settings = {"vocab_size": vocab_size, **settings}
+
+    def sample(self, prompts: list[str], length: int, **sampling: Any) -> list[str]:
+        """Continue several prompts of equal token count at once; arguments as in `generate`."""
+        steps = list(self._sampled_tokens(prompts, length, **sampling))
+        return [self._require_tokenizer().decode(row) for row in np.transpose(steps)]
+
+    def generate(
+        self,
+        prompt: str,
+        length: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> str:
+        """Continue a prompt by `length` tokens.
+
+        Args:
+            prompt: text to continue; at least one character, all of them in the vocabulary.
+            length: number of tokens to write.
+            temperature: above 0; below 1 sharpens the distribution, above 1 flattens it.
+            top_k: sample only from the k most probable tokens.
+            top_p: sample only from the smallest set of tokens with this probability, in (0, 1].
+            seed: the same seed gives the same text.
+
+        Returns:
+            The continuation, without the prompt.
+
+        Raises:
+            ValueError: if an argument is outside its range or the prompt cannot be encoded.
+        """
+        return self.sample(
+            [prompt], length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+        )[0]
+
+    def stream(self, prompt: str, length: int, **sampling: Any) -> Iterator[str]:
+        """Like `generate`, but yields the text written so far after each token."""
+        written: list[int] = []
+        for ids in self._sampled_tokens([prompt], length, **sampling):
+            written.append(int(ids[0]))
+            yield self._require_tokenizer().decode(written)
+
+    def next_token_probabilities(
+        self, prompt: str, temperature: float = 1.0
+    ) -> NDArray[np.float64]:
+        """Distribution over the token after a prompt, (vocab_size,)."""
+        logits, _ = self._read([prompt])
+        return text.sampling_probabilities(logits.numpy()[0], temperature)
+
+    def _sampled_tokens(
+        self,
+        prompts: list[str],
+        length: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> Iterator[NDArray[np.int32]]:
+        """Yields the next token of every prompt, (prompts,), `length` times."""
+        if length < 1:
+            raise ValueError(f"length must be at least 1 token, got {length}")
+        rng = np.random.default_rng(seed)
+        logits, state = self._read(prompts, length)
+        for written in range(length):
+            p = text.sampling_probabilities(logits.numpy(), temperature, top_k, top_p)
+            threshold = rng.random((len(prompts), 1))
+            tokens = np.argmax(np.cumsum(p, axis=-1) > threshold, axis=-1).astype(np.int32)
+            yield tokens
+            if written + 1 < length:
+                logits, state = self.step(tf.constant(tokens), state)
+
+    def _read(self, prompts: list[str], length: int = 1) -> Any:
+        """Logits after the last token of each prompt, and the state there, for `length` tokens."""
+        tokenizer = self._require_tokenizer()
+        for prompt in prompts:
+            text.require_known(tokenizer, prompt)
+        rows = [tokenizer.encode(prompt) for prompt in prompts]
+        if len({len(row) for row in rows}) != 1:
+            counts = [len(row) for row in rows]
+            raise ValueError(f"prompts of one batch need equally many tokens, got {counts}")
+        state = self.first_state(len(rows), len(rows[0]) + length - 1)
+        for tokens in np.transpose(rows):
+            logits, state = self.step(tf.constant(tokens), state)
+        return logits, state
+
+    def _require_tokenizer(self) -> Tokenizer:
+        if self.tokenizer is None:
+            raise ValueError("this model has no tokenizer; pass tokenizer=... when you make it")
+        return self.tokenizer
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs; Keras stores it in `.keras` files."""
+        tokenizer = self.tokenizer.get_config() if self.tokenizer else None
+        return {**super().get_config(), **self.settings, "tokenizer": tokenizer}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """The model of a `get_config` dictionary, with random weights."""
+        config = dict(config)
+        tokenizer = config.pop("tokenizer", None)
+        return cls(tokenizer=text.tokenizer_from_config(tokenizer) if tokenizer else None, **config)

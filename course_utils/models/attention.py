@@ -81,15 +81,18 @@ class TransformerBlock(keras.layers.Layer):
     def step(self, x: Any, cache: Any, position: Any) -> Any:
         """One token, (batch, 1, width), that looks at the keys and values in a cache.
 
-        The cache (2, batch, positions, heads, width / heads) is filled before `position`; it comes
-        back, after the block's output, with this token's key and value.
+        The cache, twice (batch, heads, positions, width / heads), is filled before `position`; it
+        comes back, after the block's output, with this token's key and value.
         """
-        normal, places = self.norms[0](x), ops.arange(cache.shape[2])
-        new = ops.stack([self.attention.key_dense(normal), self.attention.value_dense(normal)])
-        cache = ops.where((places == position)[:, None, None], new, cache)
-        query, seen = self.attention.query_dense(normal), (places <= position)[None, None, None]
-        mixed = ops.dot_product_attention(query, cache[0], cache[1], mask=seen)
-        return self._feed_forward(x + self.attention.output_dense(mixed)), cache
+        layer, normal, place = self.attention, self.norms[0](x), ops.arange(cache[0].shape[2])
+        projections = (layer.query_dense, layer.key_dense, layer.value_dense)
+        query, *new = (ops.swapaxes(project(normal), 1, 2) for project in projections)
+        here = (place == position)[:, None]
+        keys, values = (ops.where(here, *pair) for pair in zip(new, cache, strict=True))
+        scores = tf.matmul(query, keys, transpose_b=True) / (self.width / self.heads) ** 0.5
+        weights = ops.softmax(ops.where(place <= position, scores, -np.inf))
+        mixed = ops.swapaxes(weights @ values, 1, 2)  # (batch, 1, heads, width / heads)
+        return self._feed_forward(x + layer.output_dense(mixed)), (keys, values)
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs."""
@@ -175,9 +178,9 @@ class Transformer(TextModel):
     def first_state(self, batch: int, tokens: int) -> Any:
         """Empty caches of keys and values, and the position 0; raises as `call` does."""
         self._fitting(tokens)
-        heads = self.settings["heads"]
-        shape = (2, batch, self.positions, heads, self.width // heads)
-        return [tf.zeros(shape) for _ in self.blocks], tf.constant(0)
+        heads = self.blocks[0].heads
+        empty = tf.zeros((batch, heads, self.positions, self.width // heads))
+        return [(empty, empty) for _ in self.blocks], tf.constant(0)
 
     @tf.function(reduce_retracing=True)
     def step(self, tokens: Any, state: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as ipw
@@ -57,24 +58,20 @@ class Progress(keras.callbacks.Callback):
 def playground_updates(
     model: TextGenerator,
     prompt: str,
-    temperature: float = 0.8,
     top_k: int = 0,
-    top_p: float = 1.0,
     length: int = 300,
-    seed: int = 0,
     every: int = 10,
+    **options: Any,
 ) -> Iterator[str]:
     """What the playground shows while text is written, as HTML.
 
     Args:
-        model: a text generator with a tokenizer.
+        model: a text model with a tokenizer.
         prompt: the text to continue.
-        temperature: as in `TextGenerator.generate`, as are `top_p`, `length` and `seed`.
         top_k: number of most probable tokens to sample from; 0 for all.
-        top_p: probability mass to sample from.
         length: tokens to write.
-        seed: the same seed gives the same text.
         every: tokens between two updates.
+        **options: as in `TextGenerator.generate`.
 
     Yields:
         HTML with the prompt in bold and the text so far; one paragraph with the reason where the
@@ -82,15 +79,8 @@ def playground_updates(
     """
     head = f"<strong>{html.escape(prompt)}</strong>"
     try:
-        written = model.stream(
-            prompt,
-            length,
-            temperature=temperature,
-            top_k=min(top_k, model.vocab_size) or None,
-            top_p=top_p,
-            seed=seed,
-        )
-        for count, so_far in enumerate(written, start=1):
+        options["top_k"] = min(top_k, model.vocab_size) or None
+        for count, so_far in enumerate(model.stream(prompt, length, **options), start=1):
             if count % every == 0 or count == length:
                 yield f"<pre>{head}{html.escape(so_far)}</pre>"
     except ValueError as error:
@@ -129,22 +119,15 @@ def text_playground(model: TextGenerator, prompt: str) -> ipw.VBox:
         model: a text generator with a tokenizer.
         prompt: the prompt to start with.
     """
-    style = {"description_width": "7em"}
-    wide = ipw.Layout(width="32em")
+    style, wide = {"description_width": "7em"}, ipw.Layout(width="32em")
+    given = {"style": style, "layout": wide}
+    whole, real = partial(ipw.IntSlider, **given), partial(ipw.FloatSlider, **given)
     controls = {
-        "prompt": ipw.Textarea(prompt, description="prompt", style=style, layout=wide, rows=3),
-        "temperature": ipw.FloatSlider(
-            0.8, min=0.1, max=2.0, step=0.1, description="temperature", style=style, layout=wide
-        ),
-        "top_k": ipw.IntSlider(
-            0, min=0, max=50, description="top k (0: all)", style=style, layout=wide
-        ),
-        "top_p": ipw.FloatSlider(
-            1.0, min=0.05, max=1.0, step=0.05, description="top p", style=style, layout=wide
-        ),
-        "length": ipw.IntSlider(
-            300, min=50, max=1000, step=50, description="length", style=style, layout=wide
-        ),
+        "prompt": ipw.Textarea(prompt, description="prompt", rows=3, **given),
+        "temperature": real(0.8, min=0.1, max=2.0, step=0.1, description="temperature"),
+        "top_k": whole(0, min=0, max=50, description="top k (0: all)"),
+        "top_p": real(1.0, min=0.05, max=1.0, step=0.05, description="top p"),
+        "length": whole(300, min=50, max=1000, step=50, description="length"),
         "seed": ipw.IntText(0, description="seed", style=style, layout=ipw.Layout(width="14em")),
     }
     button = ipw.Button(description="Generate", button_style="primary")
@@ -172,25 +155,23 @@ def text_playground(model: TextGenerator, prompt: str) -> ipw.VBox:
 
 
 def attention_page(weights: Any, pieces: Sequence[str], layer: int, head: int, at: int) -> str:
-    """What one token looks at, as HTML: the text with a bar over each token, and it in words.
+    """What one token looks at, as HTML: a bar over each token, and the largest weights in words.
 
     Args:
-        weights: (depth, heads, tokens, tokens), of `Transformer.attention_weights`.
+        weights: (depth, heads, tokens, tokens), as of `Transformer.attention_weights`.
         pieces: the tokens as text.
-        layer: from 1, as are `head` and `at`, the place of the token that looks.
+        layer: counted from 1.
+        head: counted from 1.
+        at: place of the token that looks, counted from 1.
     """
-    row = np.asarray(weights)[layer - 1, head - 1, at - 1]
-    column = "display:inline-block;text-align:center;min-width:1em;padding:1px"
-    bars = [f"height:{40 * w:.0f}px;background:#0072B2" for w in row]
-    shown = [
-        f"<b>{html.escape(p)}</b>" if k == at else html.escape(p) for k, p in enumerate(pieces, 1)
-    ]
-    text = [
-        f"<span style='{column}'><div style='{bar}'></div>{p}</span>"
-        for bar, p in zip(bars, shown, strict=True)
-    ]
+    row, style = np.asarray(weights)[layer - 1, head - 1, at - 1], "background:#0072B2;height"
+    column = "<span style='display:inline-block;text-align:center;min-width:1em'>"
+    text = ""
+    for place, (weight, piece) in enumerate(zip(row, map(html.escape, pieces), strict=True), 1):
+        shown = f"<b>{piece}</b>" if place == at else piece
+        text += f"{column}<div style='{style}:{40 * weight:.0f}px'></div>{shown}</span>"
     seen = (f"{k + 1} {pieces[k]!r} ({row[k]:.0%})" for k in np.argsort(-row, kind="stable")[:3])
     words = (
         f"Layer {layer}, head {head}: token {at}, {pieces[at - 1]!r}, looks at {', '.join(seen)}."
     )
-    return f"<div>{''.join(text)}</div><p>{html.escape(words)}</p>"
+    return f"<div>{text}</div><p>{html.escape(words)}</p>"

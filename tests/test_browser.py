@@ -54,10 +54,21 @@ def background(notebook: Notebook, seconds: float = 30) -> None:
     notebook.changed(alternative, said, seconds)
 
 
+def attention(notebook: Notebook, seconds: float = 30) -> None:
+    """The viewer: another token, another head, and the words say what it looks at."""
+    alternative = ".course-attention .course-alternative"
+    for label in ("at", "head"):
+        said = notebook.text(alternative)
+        before, after = notebook.move_slider(label, steps=1)
+        assert before != after, f"the slider {label} still shows {before}"
+        notebook.changed(alternative, said, seconds)
+
+
 # What a reader does in each notebook with an interactive part, after running all of it.
 STEPS: dict[str, Callable[[Notebook], None]] = {
     "01_background": background,
     "02_concepts": concepts,
+    "03c_attention": attention,
     "04a_text_generation": text_generation,
 }
 

@@ -12,13 +12,23 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.semi_supervised import LabelSpreading
 
 import course_utils.exercises as exercises
-from course_utils.exercises import Question, background, concepts, recurrent_networks, start_here
+from course_utils.exercises import (
+    Question,
+    attention,
+    background,
+    concepts,
+    recurrent_networks,
+    start_here,
+)
 from course_utils.exercises import text_generation as lesson
 from course_utils.images import Images
 from course_utils.metrics import bits_per_character
 from course_utils.models.ngram import NGram
 
 QUESTIONS = {
+    "attention.weights": attention.weights,
+    "attention.causal": attention.causal,
+    "attention.beat_this": attention.beat_this,
     "start_here.bits": start_here.bits,
     "background.purity": background.purity,
     "background.masked_loss": background.masked_loss,
@@ -57,6 +67,24 @@ def each_pixel(grey, logits):
 def naive_loss(grey, logits, hidden):
     s = 1 / (1 + np.exp(-logits))
     return -(grey * np.log(s) + (1 - grey) * np.log(1 - s))[hidden].mean()
+
+
+def by_row(scores, axis=-1):
+    e = np.exp(scores)
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def softmax_rows(scores):
+    return by_row(scores - scores.max(axis=-1, keepdims=True))
+
+
+def only_before(scores):
+    with np.errstate(invalid="ignore"):
+        return by_row(np.where(np.tri(len(scores), k=-1), scores, -np.inf))
+
+
+def lower(scores, fill=-np.inf):
+    return np.where(np.tri(len(scores)), scores, fill)
 
 
 # question, wrong answer, a part of the hint that this mistake gets and no other
@@ -190,6 +218,34 @@ MISTAKES = [
     (recurrent_networks.clip, lambda gs, m: [g * m / whole(gs) for g in gs], "must stay as it is"),
     (recurrent_networks.clip, lambda gs, m: [g * 0 for g in gs], "each is to be times 0.4"),
     (recurrent_networks.clip, lambda gs, m: gs[0], "one array for each gradient"),
+    (attention.weights, lambda q, k: by_row(q @ k.T), "the scale is missing"),
+    (attention.weights, lambda q, k: by_row(q @ k.T / q.shape[1]), "is its root"),
+    (
+        attention.weights,
+        lambda q, k: by_row(q @ k.T / q.shape[1] ** 0.5, axis=0),
+        "the columns sum to one",
+    ),
+    (attention.weights, lambda q, k: by_row(k @ q.T / q.shape[1] ** 0.5), "are exchanged"),
+    (attention.weights, lambda q, k: q @ k.T / q.shape[1] ** 0.5, "the softmax is missing"),
+    (attention.weights, lambda q, k: np.exp(q @ k.T / q.shape[1] ** 0.5), "row by its sum"),
+    (attention.weights, lambda q, k: by_row(q @ k.T) / 2, "belongs inside the softmax"),
+    (attention.weights, lambda q, k: q, "3 × 3 weights"),
+    (attention.weights, lambda q, k: np.eye(3), "expected first row"),
+    (attention.weights, lambda q, k: by_row(q @ k.T / 2 - (q @ k.T).max() / 9), "overflow"),
+    (
+        attention.weights,
+        lambda q, k: softmax_rows(q @ k.T / 2),
+        "right for d = 4 alone",
+    ),
+    (attention.causal, by_row, "nothing is masked"),
+    (attention.causal, lambda s: np.tril(by_row(s)), "masked after the softmax"),
+    (attention.causal, lambda s: by_row(np.tril(s)), "is not a weight of 0"),
+    (attention.causal, only_before, "may look at itself"),
+    (attention.causal, lambda s: by_row(np.where(np.tri(3).T, s, -np.inf)), "wrong triangle"),
+    (attention.causal, lambda s: by_row(lower(s), axis=0), "not by column"),
+    (attention.causal, lambda s: s[0], "the shape of the scores"),
+    (attention.causal, np.zeros_like, "expected second row"),
+    (attention.causal, lambda s: softmax_rows(lower(s, -1000)), "-1000 can be large"),
 ]
 
 
@@ -209,6 +265,7 @@ def test_a_stub_is_not_attempted(name, capsys):
         set_images()
         set_digits()
         set_recurrence()
+        set_letters()
     for stub in stubs:
         assert QUESTIONS[name].check(stub) is None  # nothing below the cell but what is printed
         assert capsys.readouterr().out.startswith("Not attempted yet: ")
@@ -222,6 +279,7 @@ def test_the_printed_solution_is_right(name, capsys):
     images = set_images()
     set_digits()
     set_recurrence()
+    set_letters()
 
     class Model:  # the mixture in the lesson's solution is of a GRU and a 5-gram
         rnn_units = 1
@@ -298,7 +356,7 @@ def models():
 @pytest.fixture(autouse=True)
 def no_task_left():
     yield
-    questions = (lesson, concepts, background, recurrent_networks)
+    questions = (lesson, concepts, background, recurrent_networks, attention)
     for question in (module.beat_this for module in questions):
         vars(question).pop("score", None)
 
@@ -573,4 +631,38 @@ def test_a_recurrence_beats_the_number(capsys):
 
 def test_the_recurrent_task_must_be_set_first():
     said = recurrent_networks.beat_this.feedback(by_chain)
+    assert "run the cell with beat_this.set_task(...) first" in said
+
+
+# --- beat this number, letter by letter ----------------------------------------------------------
+
+
+def set_letters():
+    """Ask to beat 0.5 bits: a beginning of 16 letters, then its first half again, four times."""
+    rng = np.random.default_rng(3)
+    letters = np.array([np.append(order, order[:9]) for order in rng.permuted(ALL_LETTERS, axis=1)])
+    targets = np.where(np.arange(24) >= 16, letters[:, 1:], -1)
+    attention.beat_this.set_task(letters[:, :-1], targets, 0.5)
+
+
+ALL_LETTERS = np.tile(np.arange(16), (4, 1))
+LETTER_CHEATS = {
+    "certain and wrong": (lambda prefix: np.eye(16)[0], "infinitely many bits"),
+    "not better": (lambda prefix: np.full(16, 1 / 16), "not better yet; see the hint"),
+    "not normalised": (lambda prefix: np.full(16, 0.5), "these sum to 8.000"),
+    "logits": (lambda prefix: np.arange(16) - 7.4375, "probabilities are not negative"),
+    "one value": (lambda prefix: 3, "expected 16 probabilities, got shape ()"),
+    "reads on": (lambda prefix: np.eye(16)[prefix[len(prefix)]], "it raised IndexError"),
+}
+
+
+@pytest.mark.parametrize("cheat", LETTER_CHEATS)
+def test_cheats_with_letters_are_caught(cheat):
+    set_letters()
+    predict, fragment = LETTER_CHEATS[cheat]
+    assert fragment in attention.beat_this.feedback(predict)
+
+
+def test_the_letter_task_must_be_set_first():
+    said = attention.beat_this.feedback(lambda prefix: np.full(16, 1 / 16))
     assert "run the cell with beat_this.set_task(...) first" in said

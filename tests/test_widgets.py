@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import re
 
@@ -207,3 +208,27 @@ def test_progress_is_not_written_at_every_step(model, monkeypatch):
     windows = text.contiguous_streams(model.tokenizer.encode("abc <&>" * 20), 2, 10)
     model.fit(windows, shuffle=False, verbose=0, callbacks=[progress])
     assert len(lines) == 1 and lines[0].startswith("done in")
+
+
+# --- the attention viewer ------------------------------------------------------------------------
+
+
+def test_every_layer_head_and_token_has_a_page():
+    rng, pieces = np.random.default_rng(0), list("ab<cd")
+    weights = np.tril(rng.random((2, 3, 5, 5)))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    said = set()
+    for layer in (1, 2):
+        for head in (1, 2, 3):
+            for at in range(1, 6):
+                page = widgets.attention_page(weights, pieces, layer, head, at)
+                row = weights[layer - 1, head - 1, at - 1]
+                words = html.unescape(re.search(r"<p>(.+)</p>", page)[1])
+                best = row.argmax()
+                wanted = f"Layer {layer}, head {head}: token {at}, {pieces[at - 1]!r}, looks at "
+                assert words.startswith(f"{wanted}{best + 1} {pieces[best]!r} ({row[best]:.0%}), ")
+                heights = [int(h) for h in re.findall(r"height:(\d+)px", page)]
+                assert heights == [round(40 * w) for w in row]
+                assert page.count("<b>") == 1 and "<c" not in page
+                said.add(words)
+    assert len(said) == 30

@@ -53,15 +53,10 @@ class TransformerBlock(keras.layers.Layer):
         self.built = True
 
     def call(self, x: Any, attention_mask: Any = None, return_weights: bool = False) -> Any:
-        """(batch, tokens, width) to the same shape.
+        """(batch, tokens, width) to the same shape, and the weights where they are asked for.
 
-        Args:
-            x: a vector for each token.
-            attention_mask: (tokens, tokens), true where the row may look at the column; None: all.
-            return_weights: also return the attention weights, (batch, heads, tokens, tokens).
-
-        Raises:
-            ValueError: if the mask has another shape.
+        The weights are (batch, heads, tokens, tokens). The mask (tokens, tokens) is true where the
+        row may look at the column; one of another shape raises ValueError.
         """
         if attention_mask is not None:
             found, wanted = tuple(attention_mask.shape), (x.shape[1], x.shape[1])
@@ -122,9 +117,9 @@ class Transformer(TextModel):
         Args:
             vocab_size: number of token ids.
             positions: the longest text, in tokens.
-            width: length of a token's vector; `heads` attention heads a block share it.
+            width: length of a token's vector.
             depth: number of blocks.
-            heads: see `width`.
+            heads: attention heads a block.
             causal: whether a token sees only itself and those before it.
             tokenizer: turns prompts into ids and ids into text; `generate` needs it.
             **kwargs: passed on to `keras.Model`, such as `name`.
@@ -146,7 +141,7 @@ class Transformer(TextModel):
         self.built = True
 
     def call(self, tokens: Any) -> Any:
-        """Logits of the next token at every position, (batch, length) to (batch, length, vocab_size).
+        """Logits (batch, length, vocab_size) of the next token after each, for (batch, length) ids.
 
         Raises:
             ValueError: if there are more tokens than positions.

@@ -16,13 +16,10 @@ from course_utils.training import BuildsOnCompile
 
 
 def parts_with_warm_up(ids: Ids, part: int, warm_up: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Cut a text into parts to be read side by side, each after the `warm_up` tokens before it.
+    """A text as parts to be read side by side, each after the `warm_up` tokens before it.
 
-    Returns:
-        Places in the text, (parts, warm_up + part), and which of them belong to the part itself.
-
-    Raises:
-        ValueError: if there are fewer than two tokens, so that none has one before it.
+    Returns places in the text, (parts, warm_up + part), and which are the part's own. Raises
+    ValueError for fewer than two tokens.
     """
     if len(ids) < 2:
         raise ValueError(f"log_prob needs at least two tokens, got {len(ids)}")
@@ -52,34 +49,19 @@ class TextModel(BuildsOnCompile, keras.Model):
         steps = list(self._sampled_tokens(prompts, length, **sampling))
         return [self._require_tokenizer().decode(row) for row in np.transpose(steps)]
 
-    def generate(
-        self,
-        prompt: str,
-        length: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int = 0,
-    ) -> str:
-        """Continue a prompt by `length` tokens.
+    def generate(self, prompt: str, length: int, **sampling: Any) -> str:
+        """Continue a prompt by `length` tokens; returns the continuation, without the prompt.
 
         Args:
             prompt: text to continue; at least one character, all of them in the vocabulary.
             length: number of tokens to write.
-            temperature: above 0; below 1 sharpens the distribution, above 1 flattens it.
-            top_k: sample only from the k most probable tokens.
-            top_p: sample only from the smallest set of tokens with this probability, in (0, 1].
-            seed: the same seed gives the same text.
-
-        Returns:
-            The continuation, without the prompt.
+            **sampling: `seed`, 0 by default: the same seed gives the same text; and `temperature`,
+                `top_k`, `top_p` as in `text.sampling_probabilities`.
 
         Raises:
             ValueError: if an argument is outside its range or the prompt cannot be encoded.
         """
-        return self.sample(
-            [prompt], length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
-        )[0]
+        return self.sample([prompt], length, **sampling)[0]
 
     def stream(self, prompt: str, length: int, **sampling: Any) -> Iterator[str]:
         """Like `generate`, but yields the text written so far after each token."""
@@ -96,13 +78,7 @@ class TextModel(BuildsOnCompile, keras.Model):
         return text.sampling_probabilities(logits.numpy()[0], temperature)
 
     def _sampled_tokens(
-        self,
-        prompts: list[str],
-        length: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int = 0,
+        self, prompts: list[str], length: int, seed: int = 0, **filters: Any
     ) -> Iterator[NDArray[np.int32]]:
         """Yields the next token of every prompt, (prompts,), `length` times."""
         if length < 1:
@@ -110,7 +86,7 @@ class TextModel(BuildsOnCompile, keras.Model):
         rng = np.random.default_rng(seed)
         logits, state = self._read(prompts, length)
         for written in range(length):
-            p = text.sampling_probabilities(logits.numpy(), temperature, top_k, top_p)
+            p = text.sampling_probabilities(logits.numpy(), **filters)
             threshold = rng.random((len(prompts), 1))
             tokens = np.argmax(np.cumsum(p, axis=-1) > threshold, axis=-1).astype(np.int32)
             yield tokens

@@ -206,11 +206,7 @@ class DigitClassifier(BuildsOnCompile, keras.Sequential):
     def __init__(self, encoder: PatchEncoder) -> None:
         """Put a new dense layer on an encoder; training changes the encoder too."""
         size = encoder.image_size
+        layers = keras.layers
         super().__init__(
-            [
-                keras.Input((size, size)),
-                encoder,
-                keras.layers.GlobalAveragePooling1D(),
-                keras.layers.Dense(10),
-            ]
+            [layers.Input((size, size)), encoder, layers.GlobalAveragePooling1D(), layers.Dense(10)]
         )

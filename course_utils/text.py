@@ -180,11 +180,7 @@ def tokenizer_from_config(config: dict[str, Any]) -> Tokenizer:
 
 
 def require_known(tokenizer: Tokenizer, prompt: str) -> None:
-    """Raise if a prompt is empty or has pieces that the vocabulary lacks.
-
-    Raises:
-        ValueError: with the missing pieces.
-    """
+    """Raise ValueError if a prompt is empty or has pieces that the vocabulary lacks."""
     if not prompt:
         raise ValueError("the prompt is empty; give at least one character to continue from")
     missing = sorted(set(tokenizer.unknown_pieces(prompt)))

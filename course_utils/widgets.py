@@ -90,11 +90,7 @@ def playground_updates(
 def next_token_table(model: TextGenerator, prompt: str, temperature: float, rows: int = 8) -> str:
     """The most probable next tokens as an HTML table with bars; the reason where it cannot be made.
 
-    Args:
-        model: a text generator with a tokenizer.
-        prompt: the text before the token.
-        temperature: sharpens (below 1) or flattens (above 1) the distribution.
-        rows: how many tokens to show.
+    The `temperature` sharpens (below 1) or flattens (above 1) what the model gives.
     """
     try:
         p = model.next_token_probabilities(prompt, temperature)
@@ -140,9 +136,7 @@ def text_playground(model: TextGenerator, prompt: str) -> ipw.VBox:
         table.value = next_token_table(model, prompt, temperature)
 
     def generate(_: Any = None) -> None:
-        for update in playground_updates(
-            model, **{name: control.value for name, control in controls.items()}
-        ):
+        for update in playground_updates(model, **{k: part.value for k, part in controls.items()}):
             output.value = update
 
     for name in ("prompt", "temperature"):
@@ -157,12 +151,8 @@ def text_playground(model: TextGenerator, prompt: str) -> ipw.VBox:
 def attention_page(weights: Any, pieces: Sequence[str], layer: int, head: int, at: int) -> str:
     """What one token looks at, as HTML: a bar over each token, and the largest weights in words.
 
-    Args:
-        weights: (depth, heads, tokens, tokens), as of `Transformer.attention_weights`.
-        pieces: the tokens as text.
-        layer: counted from 1.
-        head: counted from 1.
-        at: place of the token that looks, counted from 1.
+    `weights` (depth, heads, tokens, tokens) are those of `Transformer.attention_weights`, `pieces`
+    the tokens as text; `layer`, `head` and `at`, the place that looks, are counted from 1.
     """
     row, style = np.asarray(weights)[layer - 1, head - 1, at - 1], "background:#0072B2;height"
     column = "<span style='display:inline-block;text-align:center;min-width:1em'>"

@@ -107,7 +107,7 @@ def test_it_writes(name):
     model = checkpoints.load(name)
     written = model.generate(PROMPTS[name], 100, temperature=0.5, seed=1)
     assert len(written) == 100
-    assert written == checkpoints.load(name).generate(PROMPTS[name], 100, 0.5, seed=1)
+    assert written == checkpoints.load(name).generate(PROMPTS[name], 100, temperature=0.5, seed=1)
     assert len(set(written)) > 8, f"hardly a text: {written!r}"
 
 

@@ -68,7 +68,7 @@ def test_updates_over_the_whole_slider_grid(model, playground):
     )
     for temperature, top_k, top_p in grid:
         (last,) = widgets.playground_updates(
-            model, "a<b", temperature, top_k, top_p, length=20, every=20
+            model, "a<b", top_k, 20, 20, temperature=temperature, top_p=top_p
         )
         assert last.startswith("<pre><strong>a&lt;b</strong>"), (temperature, top_k, top_p, last)
         assert len(re.findall(r"&\w+;|[^&]", written(last))) == 20
@@ -88,7 +88,7 @@ def test_each_update_continues_the_one_before(model):
 
 
 def test_written_text_is_escaped(model):
-    (update,) = widgets.playground_updates(model, "<", 2.0, length=300, every=300)
+    (update,) = widgets.playground_updates(model, "<", temperature=2.0, every=300)
     inner = update.removeprefix("<pre><strong>&lt;</strong>").removesuffix("</pre>")
     assert "&lt;" in inner and "&amp;" in inner and "&gt;" in inner
     assert not re.search(r"[<>]|&(?!(lt|gt|amp|#x27|quot);)", inner)
@@ -97,7 +97,9 @@ def test_written_text_is_escaped(model):
 def test_the_text_is_that_of_generate(model):
     import html
 
-    (update,) = widgets.playground_updates(model, "abc", 0.9, 3, 0.8, length=40, seed=4, every=40)
+    (update,) = widgets.playground_updates(
+        model, "abc", 3, 40, 40, temperature=0.9, top_p=0.8, seed=4
+    )
     text = model.generate("abc", 40, temperature=0.9, top_k=3, top_p=0.8, seed=4)
     assert html.unescape(written(update)) == text
 

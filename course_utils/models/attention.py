@@ -24,12 +24,7 @@ class TransformerBlock(keras.layers.Layer):
     """
 
     def __init__(self, width: int, heads: int, **kwargs: Any) -> None:
-        """Make a block.
-
-        Args:
-            width: length of a token's vector.
-            heads: attention heads; they share the width between them.
-            **kwargs: passed on to `keras.layers.Layer`.
+        """Make a block of `heads` attention heads that share a width, the length of the vectors.
 
         Raises:
             ValueError: if the heads do not divide the width.
@@ -112,17 +107,10 @@ class Transformer(TextModel):
         tokenizer: Tokenizer | None = None,
         **kwargs: Any,
     ) -> None:
-        """Make a model with random weights.
+        """Make a model with random weights of `depth` blocks, for texts of up to `positions` tokens.
 
-        Args:
-            vocab_size: number of token ids.
-            positions: the longest text, in tokens.
-            width: length of a token's vector.
-            depth: number of blocks.
-            heads: attention heads a block.
-            causal: whether a token sees only itself and those before it.
-            tokenizer: turns prompts into ids and ids into text; `generate` needs it.
-            **kwargs: passed on to `keras.Model`, such as `name`.
+        `heads` attention heads a block share the `width`, the length of a token's vector. Unless
+        `causal`, tokens see what comes later. `generate` needs a tokenizer.
         """
         settings = {"positions": positions, "width": width, "depth": depth, "heads": heads}
         super().__init__(vocab_size, tokenizer, settings | {"causal": causal}, **kwargs)
@@ -141,11 +129,7 @@ class Transformer(TextModel):
         self.built = True
 
     def call(self, tokens: Any) -> Any:
-        """Logits (batch, length, vocab_size) of the next token after each, for (batch, length) ids.
-
-        Raises:
-            ValueError: if there are more tokens than positions.
-        """
+        """Logits of the next tokens, (batch, length, vocab_size); ValueError for a text too long."""
         x, mask = self._embedded(tokens)
         for block in self.blocks:
             x = block(x, mask)
@@ -193,7 +177,7 @@ class Transformer(TextModel):
         A text (tokens,) longer than the positions is read in overlapping windows, `batch` at once;
         there, each token follows at least half a window. Raises as `parts_with_warm_up` does.
         """
-        part = min(self.positions - self.positions // 2, max(1, len(ids) - 1))
+        part = min(-(-self.positions // 2), max(1, len(ids) - 1))
         place, own = parts_with_warm_up(ids, part, self.positions // 2)
         result = np.zeros(len(ids) - 1)
         for start in range(0, len(place), batch):

@@ -70,9 +70,7 @@ class TextModel(BuildsOnCompile, keras.Model):
             written.append(int(ids[0]))
             yield self._require_tokenizer().decode(written)
 
-    def next_token_probabilities(
-        self, prompt: str, temperature: float = 1.0
-    ) -> NDArray[np.float64]:
+    def next_token_probabilities(self, prompt: str, temperature: float = 1.0) -> NDArray[Any]:
         """Distribution over the token after a prompt, (vocab_size,)."""
         logits, _ = self._read([prompt])
         return text.sampling_probabilities(logits.numpy()[0], temperature)

@@ -151,10 +151,7 @@ class TextGenerator(TextModel):
             warm_up: tokens read before each part.
 
         Returns:
-            (tokens - 1,) float64, nats.
-
-        Raises:
-            ValueError: if there are fewer than two tokens.
+            (tokens - 1,) float64, nats. Raises as `parts_with_warm_up` does.
         """
         part = math.ceil((len(ids) - 1) / streams)
         place, own = parts_with_warm_up(ids, part, warm_up)

@@ -107,7 +107,7 @@ class Transformer(TextModel):
         tokenizer: Tokenizer | None = None,
         **kwargs: Any,
     ) -> None:
-        """Make a model with random weights of `depth` blocks, for texts of up to `positions` tokens.
+        """Make a model of `depth` blocks with random weights, for texts of up to `positions` ids.
 
         `heads` attention heads a block share the `width`, the length of a token's vector. Unless
         `causal`, tokens see what comes later. `generate` needs a tokenizer.
@@ -129,7 +129,7 @@ class Transformer(TextModel):
         self.built = True
 
     def call(self, tokens: Any) -> Any:
-        """Logits of the next tokens, (batch, length, vocab_size); ValueError for a text too long."""
+        """Logits of the next tokens (batch, length, vocab_size); ValueError for a text too long."""
         x, mask = self._embedded(tokens)
         for block in self.blocks:
             x = block(x, mask)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import re
 import sys
 import time
@@ -138,7 +139,7 @@ def execute(notebook: Any, folder: Path) -> tuple[int, int]:
         notebook.cells.append(probe)
         client.execute_cell(probe, len(cells))
         notebook.cells.pop()
-    return round(seconds), round(float(probe.outputs[0].text))
+    return math.ceil(seconds), round(float(probe.outputs[0].text))
 
 
 def clean(notebook: Any) -> None:

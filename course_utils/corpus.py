@@ -65,19 +65,12 @@ Hashes = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Page:
-    """The docstrings of one source file.
+    """The docstrings of one source file."""
 
-    Attributes:
-        library: import name, such as `"numpy"`.
-        path: of the file, below the folder that holds the library, with forward slashes.
-        text: its docstrings, joined by `DOCUMENT_BREAK`.
-        split: `"train"`, `"validation"` or `"test"`.
-    """
-
-    library: str
-    path: str
-    text: str
-    split: str
+    library: str  # import name, such as "numpy"
+    path: str  # such as "numpy/linalg/_linalg.py"
+    text: str  # the docstrings, joined by `DOCUMENT_BREAK`
+    split: str  # "train", "validation" or "test"
 
 
 def split_of(key: str) -> str:
@@ -117,7 +110,10 @@ def versions() -> str:
             f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES.values()
         )
     except importlib.metadata.PackageNotFoundError as error:
-        raise _missing(str(error.name)) from None
+        raise ModuleNotFoundError(
+            f"reference_english is read from the documentation of {', '.join(LIBRARIES.values())}, "
+            f"but {error.name} is not installed; install the course's requirements.lock"
+        ) from None
 
 
 def pages(corpus: dict[str, Any]) -> tuple[Page, ...]:
@@ -219,9 +215,8 @@ def _build() -> dict[str, Any]:
             texts[path] = DOCUMENT_BREAK.join(new)
     order = sorted(texts, key=lambda path: hashlib.sha256(path.encode()).digest())
     corpus: dict[str, Any] = {"pages": [[path, texts[path]] for path in order]}
-    train, validation, test = (
-        joined(pages(corpus), split) for split in ("train", "validation", "test")
-    )
+    splits = ("train", "validation", "test")
+    train, validation, test = (joined(pages(corpus), split) for split in splits)
     corpus["validation"] = without_shared_passages(validation, [train])
     corpus["test"] = without_shared_passages(test, [train, corpus["validation"]])
     return corpus
@@ -230,7 +225,9 @@ def _build() -> dict[str, Any]:
 def _docstrings_by_file() -> Iterator[tuple[str, list[str]]]:
     """Path and cleaned docstrings of each source file."""
     for library in LIBRARIES:
-        root = _folder(library)
+        spec = importlib.util.find_spec(library)
+        assert spec and spec.origin, f"{library} has no folder"
+        root = Path(spec.origin).parent
         for file in root.rglob("*.py"):
             path = file.relative_to(root.parent)
             # The last two differ from one operating system to the next.
@@ -274,17 +271,3 @@ def _clean(docstring: str) -> str:
     """Without indent, trailing blanks and runs of blank lines."""
     lines = inspect.cleandoc(docstring.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
     return re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in lines)).strip()
-
-
-def _folder(library: str) -> Path:
-    spec = importlib.util.find_spec(library)
-    if spec is None or spec.origin is None:
-        raise _missing(LIBRARIES[library])
-    return Path(spec.origin).parent
-
-
-def _missing(distribution: str) -> ModuleNotFoundError:
-    return ModuleNotFoundError(
-        f"reference_english is read from the documentation of {', '.join(LIBRARIES.values())}, "
-        f"but {distribution} is not installed; install the course's requirements.lock"
-    )

@@ -93,7 +93,14 @@ def text(name: str = "reference_english", *, deduplicate: bool = True) -> TextDa
         DataUnavailable: `"tiny_shakespeare"` with no copy and no network.
     """
     if name == "reference_english":
-        return _reference_english(deduplicate)
+        extracted = corpus.load()
+        pages = corpus.pages(extracted)
+        parts = [corpus.joined(pages, split) for split in ("train", "validation", "test")]
+        if deduplicate:
+            parts[1:] = extracted["validation"], extracted["test"]
+        source = f"docstrings of {corpus.versions()}"
+        licence = "BSD-3-Clause (NumPy, SciPy, scikit-learn, pandas), Apache-2.0 (Keras)"
+        return TextData(name, parts[0], parts[1], parts[2], source, licence)
     if name == "tiny_shakespeare":
         content = download.fetch(name).read_bytes().decode("utf-8")
         entry, end = download.registry()[name], len(content) * 9 // 10
@@ -165,14 +172,3 @@ def _cldr_names() -> list[PlaceName]:
                 first.setdefault(name, code)
         names += [PlaceName(name, language, code) for name, code in first.items()]
     return names
-
-
-def _reference_english(deduplicate: bool) -> TextData:
-    content = corpus.load()
-    pages = corpus.pages(content)
-    parts = [corpus.joined(pages, split) for split in ("train", "validation", "test")]
-    if deduplicate:
-        parts[1:] = content["validation"], content["test"]
-    source = f"docstrings of {corpus.versions()}"
-    licence = "BSD-3-Clause (NumPy, SciPy, scikit-learn, pandas), Apache-2.0 (Keras)"
-    return TextData("reference_english", parts[0], parts[1], parts[2], source, licence)

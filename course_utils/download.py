@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,33 +34,19 @@ class WrongHash(DataUnavailable):
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of the registry.
+    """One file of the registry."""
 
-    Attributes:
-        name: what the course calls it.
-        file: its file name.
-        sha256: the hash that it must have, 64 hexadecimal digits.
-        bytes: its size.
-        licence: under which it may be used.
-        urls: addresses to download it from, in order; empty for a checkpoint.
-        offline: the call that gives a learner without network something to use instead.
-    """
-
-    name: str
+    name: str  # what the course calls it
     file: str
-    sha256: str
+    sha256: str  # 64 hexadecimal digits
     bytes: int
     licence: str
-    urls: tuple[str, ...] = ()
-    offline: str = ""
+    urls: tuple[str, ...] = ()  # to download it from, in this order
+    offline: str = ""  # the call that gives something to use without a network
 
 
 def registry(table: str = "files") -> dict[str, Entry]:
-    """Entries of `data/registry.toml` by name.
-
-    Args:
-        table: `"files"` for data sets to download, `"shipped"`, or `"checkpoints"`.
-    """
+    """Entries of `data/registry.toml` by name, of `"files"`, `"shipped"` or `"checkpoints"`."""
     content = tomllib.loads((DATA_DIR / "registry.toml").read_text(encoding="utf-8"))
     return {
         name: Entry(name=name, **{**fields, "urls": tuple(fields.get("urls", ()))})
@@ -83,52 +68,54 @@ def fetch(name: str) -> Path:
     entry = _entry(name, "files")
     own_folder = os.environ.get("COURSE_DATA_DIR")
     if own_folder and (copy := Path(own_folder).expanduser() / entry.file).is_file():
-        verify(copy, entry)
-        return copy
-    cached = cache_folder() / entry.file
-    with contextlib.suppress(OSError, WrongHash):  # a damaged copy in the cache is replaced
-        verify(cached, entry)
-        return cached
-    return _download(entry)
+        return _checked(copy, entry)
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")
+    failures = []
+    for url in entry.urls:
+        mirror = pooch.create(
+            path=cache_folder(),
+            base_url="",
+            registry={entry.file: f"sha256:{entry.sha256}"},
+            urls={entry.file: url},
+            retry_if_failed=RETRIES,
+        )
+        try:  # a file in the cache is used if its hash is right, and replaced if not
+            downloader = pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS)
+            return Path(mirror.fetch(entry.file, downloader=downloader))
+        except (OSError, ValueError) as error:  # requests' errors are OSErrors
+            failures.append(f"  {url}\n    {type(error).__name__}: {error}")
+    state = f"now {own_folder}, which does not hold it" if own_folder else "not set now"
+    raise DataUnavailable(
+        f"{entry.file} is not on this machine and could not be downloaded:\n"
+        + "\n".join(failures)
+        + f"\nIt must have the sha256 {entry.sha256} ({entry.bytes:,} bytes).\n"
+        f"Either save it as {entry.file} in a folder and set COURSE_DATA_DIR to that folder "
+        f"({state}), or use {entry.offline}, which needs no network."
+    )
 
 
 def checkpoint(name: str) -> Path:
     """Path of a shipped checkpoint (`.weights.h5`); see `shipped`."""
-    return shipped(name, "checkpoints", "checkpoints", ", or train it with `make checkpoints`")
+    return shipped(name, "checkpoints")
 
 
-def shipped(name: str, table: str = "shipped", folder: str = "", otherwise: str = "") -> Path:
-    """Path of a file in a folder of the data folder whose hash has just been checked.
+def shipped(name: str, table: str = "shipped") -> Path:
+    """Path of a file in the data folder whose hash has just been checked.
 
     Raises:
         ValueError: no such name; the message lists the known ones.
-        WrongHash: the file is not the one that the registry describes.
-        DataUnavailable: the file is missing; the message ends in `otherwise`.
+        DataUnavailable: the file is missing, or, as `WrongHash`, not the one of the registry.
     """
     entry = _entry(name, table)
-    path = DATA_DIR / folder / entry.file
+    path = DATA_DIR / ("checkpoints" if table == "checkpoints" else "") / entry.file
     if not path.is_file():
-        message = f"{path.name} is missing from {path.parent}; restore it with `git checkout data`"
-        raise DataUnavailable(message + otherwise)
-    verify(path, entry)
-    return path
-
-
-def verify(path: Path, entry: Entry) -> None:
-    """Raise unless a file has the hash that the registry gives for it.
-
-    Raises:
-        WrongHash: names the file, the expected hash and the one found.
-        OSError: the file cannot be read.
-    """
-    found = sha256(path)
-    if found != entry.sha256:
-        raise WrongHash(
-            f"{path} is not the file that the course expects: its sha256 is {found} "
-            f"({path.stat().st_size:,} bytes), expected {entry.sha256} ({entry.bytes:,} bytes). "
-            "Delete it and get a fresh copy"
-            + (f" from {entry.urls[0]}" if entry.urls else " with `git checkout data`")
+        raise DataUnavailable(
+            f"{path.name} is missing from {path.parent}; restore it with `git checkout data` "
+            "(checkpoints can also be trained, with `make checkpoints`)"
         )
+    return _checked(path, entry)
 
 
 def sha256(path: Path) -> str:
@@ -139,11 +126,9 @@ def sha256(path: Path) -> str:
 
 def cache_folder() -> Path:
     """Where downloads and built data are kept; need not exist yet."""
-    if chosen := os.environ.get("COURSE_CACHE_DIR"):
-        return Path(chosen).expanduser()
     import pooch
 
-    return Path(pooch.os_cache(CACHE_NAME))
+    return Path(os.environ.get("COURSE_CACHE_DIR") or pooch.os_cache(CACHE_NAME)).expanduser()
 
 
 def cached_json(name: str, key: str, build: Callable[[], Any]) -> Any:
@@ -160,63 +145,41 @@ def cached_json(name: str, key: str, build: Callable[[], Any]) -> Any:
     """
     folder = cache_folder()
     path = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.jsonl"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(OSError):
         head, _, body = path.read_bytes().partition(b"\n")
-        if json.loads(head)["sha256"] == hashlib.sha256(body).hexdigest():
+        if head == _first_line(body):
             return json.loads(body)
     value = build()
     body = json.dumps(value, ensure_ascii=False).encode()
-    head = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode()
+    from pooch.utils import temporary_file
+
     with contextlib.suppress(OSError):  # read-only or full: go on without a cache
         folder.mkdir(parents=True, exist_ok=True)
-        _write_atomically(path, head + b"\n" + body)
+        with temporary_file(folder) as temporary:
+            Path(temporary).write_bytes(_first_line(body) + b"\n" + body)
+            os.replace(temporary, path)
     return value
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+def _first_line(body: bytes) -> bytes:
+    return json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode()
 
 
 def _entry(name: str, table: str) -> Entry:
     known = registry(table)
     if name not in known:
-        listed = ", ".join(repr(one) for one in sorted(known)) or "none yet"
+        listed = ", ".join(map(repr, sorted(known)))
         raise ValueError(f"no {name!r} among the {table} of the registry; known: {listed}")
     return known[name]
 
 
-def _download(entry: Entry) -> Path:
-    """Try each mirror in turn; pooch checks the hash before the file gets its name."""
-    import pooch
-
-    pooch.get_logger().setLevel("WARNING")
-    failures = []
-    for url in entry.urls:
-        mirror = pooch.create(
-            path=cache_folder(),
-            base_url="",
-            registry={entry.file: f"sha256:{entry.sha256}"},
-            urls={entry.file: url},
-            retry_if_failed=RETRIES,
+def _checked(path: Path, entry: Entry) -> Path:
+    """The path, if the file has the hash of the registry."""
+    if (found := sha256(path)) != entry.sha256:
+        raise WrongHash(
+            f"{path} is not the file that the course expects: its sha256 is {found} "
+            f"({path.stat().st_size:,} bytes), expected {entry.sha256} ({entry.bytes:,} bytes). "
+            "Delete it and get a fresh copy"
+            + (f" from {entry.urls[0]}" if entry.urls else " with `git checkout data`")
         )
-        try:
-            downloader = pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS)
-            return Path(mirror.fetch(entry.file, downloader=downloader))
-        except (OSError, ValueError) as error:  # requests' errors are OSErrors
-            failures.append(f"  {url}\n    {type(error).__name__}: {error}")
-    own_folder = os.environ.get("COURSE_DATA_DIR")
-    state = f"now {own_folder}, which does not hold it" if own_folder else "not set now"
-    raise DataUnavailable(
-        f"{entry.file} is not on this machine and could not be downloaded:\n"
-        + "\n".join(failures)
-        + f"\nIt must have the sha256 {entry.sha256} ({entry.bytes:,} bytes).\n"
-        f"Either save it as {entry.file} in a folder and set COURSE_DATA_DIR to that folder "
-        f"({state}), or use {entry.offline}, which needs no network."
-    )
+    return path

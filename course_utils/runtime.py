@@ -42,9 +42,8 @@ def setup(notebook: str | None = None, seed: int = 0) -> None:
     cores = available_cores()
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(cores))
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(cores))
-    os.environ.setdefault("OMP_NUM_THREADS", str(cores))
+    for pool in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(pool, str(cores))
     # oneDNN's own pool never gives memory back; the system's allocator does, at the same speed.
     os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
     # One heap for all threads: with one each, tracing a model leaves some 80 MB of holes.
@@ -75,16 +74,11 @@ def current_notebook() -> str | None:
 
 def available_cores() -> int:
     """Number of CPU cores that this process may use, container limits included (at least 1)."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    try:  # cgroup v2, as containers set it: "quota period" in microseconds, or "max period"
+    linux = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # a container's, in microseconds; none: "max"
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            cores = min(cores, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):
-        pass
+        cores = min(cores, math.ceil(int(quota) / int(period)))
     return max(1, cores)
 
 
@@ -118,12 +112,10 @@ def _memory_mb() -> tuple[float, float]:
 
     memory = psutil.virtual_memory()
     total, free = memory.total / 1e6, memory.available / 1e6
-    try:
+    with contextlib.suppress(OSError, ValueError):  # no container, or "max"
         limit = int(Path("/sys/fs/cgroup/memory.max").read_text()) / 1e6
         used = int(Path("/sys/fs/cgroup/memory.current").read_text()) / 1e6
         total, free = min(total, limit), min(free, limit - used)
-    except (OSError, ValueError):
-        pass
     return total, free
 
 

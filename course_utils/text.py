@@ -6,7 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,26 +20,6 @@ UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 """What an unknown character or word decodes to."""
 
 
-class Tokenizer(Protocol):
-    """What the text models need of a tokenizer."""
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of token ids, the one for unknown pieces included."""
-
-    def encode(self, text: str) -> Ids:
-        """Token ids of a text, shape (tokens,); pieces outside the vocabulary get id 0."""
-
-    def decode(self, ids: Any) -> str:
-        """The text of token ids."""
-
-    def unknown_pieces(self, text: str) -> list[str]:
-        """The pieces of the text that have no id of their own, in order, repeats included."""
-
-    def get_config(self) -> dict[str, Any]:
-        """What `tokenizer_from_config` needs to build the same tokenizer."""
-
-
 class _Lookup(ABC):
     """A vocabulary of pieces; id 0 stands for every piece outside it."""
 
@@ -49,6 +29,7 @@ class _Lookup(ABC):
 
     @property
     def vocab_size(self) -> int:
+        """Number of token ids, the one for unknown pieces included."""
         return len(self.pieces)
 
     @staticmethod
@@ -57,32 +38,31 @@ class _Lookup(ABC):
         """The pieces of a text, in order; joined they give the text back."""
 
     def encode(self, text: str) -> Ids:
+        """Token ids of a text, (tokens,); pieces outside the vocabulary get id 0."""
         return np.array([self._id.get(piece, 0) for piece in self.split(text)], np.int32)
 
     def decode(self, ids: Any) -> str:
+        """The text of token ids."""
         return "".join(self.pieces[i] for i in ids)
 
     def unknown_pieces(self, text: str) -> list[str]:
+        """The pieces of the text that have no id of their own, in order, repeats included."""
         return [piece for piece in self.split(text) if piece not in self._id]
 
     def get_config(self) -> dict[str, Any]:
+        """What `tokenizer_from_config` needs to build the same tokenizer."""
         return {"kind": type(self).__name__, "pieces": self.pieces[1:]}
 
     @classmethod
     def fit(cls, text: str, vocab_size: int | None = None, min_count: int = 1) -> Self:
-        """Take the most frequent pieces of a training text.
+        """Take the most frequent pieces of a training text; a ValueError if there are none.
 
         Args:
             text: the training text.
             vocab_size: size of the vocabulary with the unknown id; None for all pieces.
             min_count: pieces that occur less often are left out.
-
-        Raises:
-            ValueError: if no piece is left.
         """
-        counts = Counter(cls.split(text)).most_common(
-            None if vocab_size is None else vocab_size - 1
-        )
+        counts = Counter(cls.split(text)).most_common(vocab_size and vocab_size - 1)
         kept = sorted(piece for piece, count in counts if count >= min_count)
         if not kept:
             raise ValueError(
@@ -101,7 +81,7 @@ class CharacterTokenizer(_Lookup):
         return text
 
     def encode(self, text: str) -> Ids:
-        """As in `Tokenizer`, in NumPy: texts of millions of characters take a moment."""
+        """As above, in NumPy: texts of millions of characters take a moment."""
         table = np.zeros(0x110000, np.int32)  # one entry a Unicode code point
         table[[ord(piece) for piece in self.pieces[1:]]] = np.arange(1, self.vocab_size)
         return table[np.frombuffer(text.encode("utf-32-le"), np.uint32)]
@@ -129,11 +109,7 @@ class BytePairTokenizer:
 
     @classmethod
     def fit(cls, text: str, vocab_size: int) -> Self:
-        """Learn merges from a training text until there are `vocab_size` tokens.
-
-        Raises:
-            ValueError: if `vocab_size` is below 256, the number of byte values.
-        """
+        """Learn merges from a training text until there are `vocab_size` tokens, 256 or more."""
         import tokenizers
         from tokenizers import decoders, models, pre_tokenizers, trainers
 
@@ -172,6 +148,9 @@ class BytePairTokenizer:
         return {"kind": type(self).__name__, "serialized": self._tokenizer.to_str()}
 
 
+Tokenizer = CharacterTokenizer | WordTokenizer | BytePairTokenizer
+
+
 def tokenizer_from_config(config: dict[str, Any]) -> Tokenizer:
     """The tokenizer whose `get_config` gave this dictionary."""
     kinds = {k.__name__: k for k in (CharacterTokenizer, WordTokenizer, BytePairTokenizer)}
@@ -183,8 +162,7 @@ def require_known(tokenizer: Tokenizer, prompt: str) -> None:
     """Raise ValueError if a prompt is empty or has pieces that the vocabulary lacks."""
     if not prompt:
         raise ValueError("the prompt is empty; give at least one character to continue from")
-    missing = sorted(set(tokenizer.unknown_pieces(prompt)))
-    if missing:
+    if missing := sorted(set(tokenizer.unknown_pieces(prompt))):
         raise ValueError(
             f"the prompt has {', '.join(map(repr, missing))}, which the vocabulary lacks; "
             "leave them out, or train on a text that has them"

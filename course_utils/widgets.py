@@ -8,7 +8,6 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as ipw
@@ -115,21 +114,21 @@ def text_playground(model: TextGenerator, prompt: str) -> ipw.VBox:
         model: a text generator with a tokenizer.
         prompt: the prompt to start with.
     """
-    style, wide = {"description_width": "7em"}, ipw.Layout(width="32em")
-    given = {"style": style, "layout": wide}
-    whole, real = partial(ipw.IntSlider, **given), partial(ipw.FloatSlider, **given)
     controls = {
-        "prompt": ipw.Textarea(prompt, description="prompt", rows=3, **given),
-        "temperature": real(0.8, min=0.1, max=2.0, step=0.1, description="temperature"),
-        "top_k": whole(0, min=0, max=50, description="top k (0: all)"),
-        "top_p": real(1.0, min=0.05, max=1.0, step=0.05, description="top p"),
-        "length": whole(300, min=50, max=1000, step=50, description="length"),
-        "seed": ipw.IntText(0, description="seed", style=style, layout=ipw.Layout(width="14em")),
+        "prompt": ipw.Textarea(prompt, rows=3),
+        "temperature": ipw.FloatSlider(0.8, min=0.1, max=2.0, step=0.1),
+        "top_k": ipw.IntSlider(0, min=0, max=50, description="top k (0: all)"),
+        "top_p": ipw.FloatSlider(1.0, min=0.05, max=1.0, step=0.05, description="top p"),
+        "length": ipw.IntSlider(300, min=50, max=1000, step=50),
+        "seed": ipw.IntText(0),
     }
+    for name, control in controls.items():
+        control.description = control.description or name
+        control.style.description_width = "7em"
+        control.layout.width = "14em" if name == "seed" else "32em"
     button = ipw.Button(description="Generate", button_style="primary")
-    table, output = ipw.HTML(), ipw.HTML()
-    table.add_class("course-alternative")
-    output.add_class("course-generated")
+    table = ipw.HTML().add_class("course-alternative")
+    output = ipw.HTML().add_class("course-generated")
 
     def refresh(_: Any = None) -> None:
         prompt, temperature = controls["prompt"].value, controls["temperature"].value

@@ -366,7 +366,7 @@ def test_two_processes_at_once(cache, repo):
     for process in running:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
-    assert not list(cache.glob("*.part"))
+    assert not list(cache.iterdir()), "a temporary file is left behind"
 
 
 def closed_address() -> str:

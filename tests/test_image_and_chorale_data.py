@@ -16,7 +16,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from course_utils import chorale_corpus, datasets, download
+import chorale_corpus
+from course_utils import datasets, download
 
 SPLITS = ("train", "validation", "test")
 DIGITS = "98d89d533b5da7c4"  # of the hash of all pixels and labels, part by part

@@ -1,4 +1,4 @@
-"""Builds `data/chorales.npz` from music21's corpus: `python -m course_utils.chorale_corpus`."""
+"""Builds `data/chorales.npz` from music21's corpus: `python data/chorale_corpus.py`."""
 
 import hashlib
 from math import ceil

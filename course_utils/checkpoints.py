@@ -6,10 +6,13 @@ import json
 from typing import Any
 
 from course_utils import download
-from course_utils.models.masked import MaskedImageModel
+from course_utils.models.masked import DigitClassifier, MaskedImageModel
 from course_utils.models.recurrent import TextGenerator
+from course_utils.models.vae import VAE
 
-KINDS: dict[str, Any] = {"TextGenerator": TextGenerator, "MaskedImageModel": MaskedImageModel}
+KINDS: dict[str, Any] = {
+    kind.__name__: kind for kind in (TextGenerator, MaskedImageModel, DigitClassifier, VAE)
+}
 """Classes of the models, by the name that a checkpoint's description gives."""
 
 

@@ -71,3 +71,18 @@ def distinct_share(samples: list[str], n: int) -> float:
     if not grams:
         raise ValueError(f"all {len(samples)} samples are shorter than n = {n} characters")
     return len(set(grams)) / len(grams)
+
+
+def frechet_distance(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Squared Frechet distance of two Gaussians fitted to features, (N, D) and (M, D).
+
+    It depends on the features and is biased upwards for few rows: compare only with distances
+    that were measured with as many rows, such as that between two sets of real images.
+
+    Source: Dowson & Landau (1982), The Frechet distance between multivariate normal
+    distributions; Heusel et al. (2017) for its use on images.
+    """
+    (mean_a, cov_a), (mean_b, cov_b) = ((x.mean(axis=0), np.cov(x, rowvar=False)) for x in (a, b))
+    values = np.linalg.eigvals(cov_a @ cov_b)  # of a product of two covariances: never negative
+    root = np.sqrt(np.clip(values.real, 0, None)).sum()
+    return float(np.sum((mean_a - mean_b) ** 2) + np.trace(cov_a + cov_b) - 2 * root)

@@ -96,7 +96,12 @@ def adamw(
 
 
 def augment(
-    images: Any, key: Any, degrees: float = 15.0, zoom: float = 0.12, shift: float = 2.0
+    images: Any,
+    key: Any,
+    degrees: float = 15.0,
+    zoom: float = 0.12,
+    shift: float = 2.0,
+    contrast: float = 1.0,
 ) -> Any:
     """Turn, stretch and shift each image by random amounts.
 
@@ -106,6 +111,8 @@ def augment(
         degrees: the largest turn in either direction.
         zoom: the largest change of height and of width, as a share of it.
         shift: the largest shift down and across, in pixels.
+        contrast: grey values are taken this much further from one half. Interpolation blurs; for
+            digits turned and zoomed by a tenth 1.36 gives back their entropy as binary pixels.
 
     Returns:
         (batch, height, width) float32, interpolated; what comes in from outside is 0.
@@ -124,11 +131,31 @@ def augment(
     moved = keras.ops.image.affine_transform(
         images[..., None], tf.stack([a, b, c, d, e, f, none, none], axis=1)
     )
-    return moved[..., 0]
+    return tf.clip_by_value(0.5 + contrast * (moved[..., 0] - 0.5), 0.0, 1.0)
+
+
+def binarise(images: Any, key: Any) -> Any:
+    """Draw each pixel as 0 or 1, float32, its grey value being the probability of 1.
+
+    Args:
+        images: grey values in [0, 1], any shape.
+        key: (2,) integers; the same key gives the same draw.
+
+    Source: Salakhutdinov & Murray (2008), On the quantitative analysis of deep belief networks.
+    """
+    draw = tf.random.stateless_uniform(tf.shape(images), key)
+    return tf.cast(draw < images, tf.float32)
 
 
 def image_batches(
-    images: Any, labels: Any | None = None, *, batch_size: int, steps: int, seed: int = 0
+    images: Any,
+    labels: Any | None = None,
+    *,
+    batch_size: int,
+    steps: int,
+    seed: int = 0,
+    binary: bool = False,
+    **amounts: float,
 ) -> tf.data.Dataset:
     """Shuffled batches of augmented images for `fit`, all different, the same for the same seed.
 
@@ -138,6 +165,8 @@ def image_batches(
         batch_size: images a batch; all N if there are fewer.
         steps: number of batches; every image comes once before one comes again.
         seed: of the order and of the augmentation.
+        binary: draw pixels as 0 or 1 after the augmentation, anew each time.
+        **amounts: of the augmentation, as `augment` takes them.
     """
     size = min(batch_size, len(images))
     rng = np.random.default_rng(seed)
@@ -149,7 +178,8 @@ def image_batches(
 
     def load(step: Any, chosen: Any) -> Any:
         key = tf.stack([tf.cast(seed, step.dtype), step])
-        batch = augment(tf.gather(images, chosen), key)
+        batch = augment(tf.gather(images, chosen), key, **amounts)
+        batch = binarise(batch, key) if binary else batch
         return batch if labels is None else (batch, tf.gather(labels, chosen))
 
     return tf.data.Dataset.from_tensor_slices(rows).enumerate().map(load).prefetch(2)

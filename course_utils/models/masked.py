@@ -210,3 +210,20 @@ class DigitClassifier(BuildsOnCompile, keras.Sequential):
         super().__init__(
             [layers.Input((size, size)), encoder, layers.GlobalAveragePooling1D(), layers.Dense(10)]
         )
+
+    def features(self, images: Any) -> np.ndarray[Any, Any]:
+        """What the last layer reads, one vector an image: (N, width) float32."""
+        return self.layers[0].features(images)
+
+    def probabilities(self, images: Any) -> np.ndarray[Any, Any]:
+        """Probability of each class, (N, 10), for images (N, height, width)."""
+        return ops.convert_to_numpy(ops.softmax(self.layers[-1](self.features(images))))
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs."""
+        return {"encoder": self.layers[0].get_config()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> DigitClassifier:
+        """The model of a `get_config` dictionary, with random weights."""
+        return cls(PatchEncoder.from_config(config["encoder"]))

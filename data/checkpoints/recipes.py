@@ -22,14 +22,18 @@ import course_utils
 from course_utils import checkpoints, corpus, datasets, download, text
 from course_utils.models.masked import DigitClassifier, MaskedImageModel, PatchEncoder
 from course_utils.models.recurrent import TextGenerator
+from course_utils.models.vae import VAE
 from course_utils.runtime import DATA_DIR
-from course_utils.training import adamw, image_batches, restart
+from course_utils.training import adamw, binarise, image_batches, restart
 
 EARLY_STEPS = 60
 """The loss over these first steps is stored, so that a test can repeat them and compare."""
 
 
-MASKED_EPOCHS = 600
+MASKED_EPOCHS, CLASSIFIER_EPOCHS = 600, 60
+
+VAE_STEPS = 4000
+VAE_AUGMENTATION: dict[str, Any] = {"degrees": 10.0, "zoom": 0.1, "shift": 1.0, "contrast": 1.36}
 
 LABELS, SEEDS = (10, 30, 100, 300, 1000, 4000), (0, 1, 2)
 RATES, LABEL_STEPS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2), 300
@@ -190,7 +194,17 @@ def masked_digits(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
         optimizer=adamw(steps, learning_rate=2e-3, weight_decay=0.05),
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
     )
-    batches = batches.map(model.hide)
+    record = fit_once(model, batches.map(model.hide), max_steps)
+    held_out = [model.hide(data.validation.images) for _ in range(10)]
+    losses = [model.evaluate(x, y, batch_size=500, verbose=0) for x, y in held_out]
+    return model, record | {
+        "trained_on": data.source,
+        "val_loss": [round(float(np.mean(losses)), 4)],
+    }
+
+
+def fit_once(model: keras.Model, batches: Any, max_steps: int | None) -> dict[str, Any]:
+    """Train a compiled model on all batches, or on the first `max_steps`; the record of it."""
     early = EarlyLoss()
     start = time.perf_counter()
     history = model.fit(
@@ -199,14 +213,60 @@ def masked_digits(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
         shuffle=False,
         verbose=0,
     ).history
-    held_out = [model.hide(data.validation.images) for _ in range(10)]
-    losses = [model.evaluate(x, y, batch_size=500, verbose=0) for x, y in held_out]
-    return model, {
+    return {
         "seconds": round(time.perf_counter() - start),
-        "trained_on": data.source,
         "early_loss": early.value,
         "loss": [round(float(history["loss"][-1]), 4)],
-        "val_loss": [round(float(np.mean(losses)), 4)],
+    }
+
+
+def digit_classifier(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
+    """Fine-tune the encoder of `masked_digits` with all 4,000 labels; it judges samples.
+
+    Args:
+        max_steps: as in `text_reference_english`.
+
+    Returns:
+        The model and its record; the losses are in nats a digit.
+    """
+    data, model = datasets.digits(), start_of("fine-tuned")
+    steps = CLASSIFIER_EPOCHS * len(data.train) // 100
+    model.compile(
+        adamw(steps, 3e-3, weight_decay=0.05),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    batches = image_batches(data.train.images, data.train.labels, batch_size=100, steps=steps)
+    record = fit_once(model, batches, max_steps)
+    truth = data.validation.labels
+    p = model.probabilities(data.validation.images)  # (500, 10)
+    return model, record | {
+        "trained_on": data.source,
+        "val_loss": [round(float(-np.log(p[np.arange(len(p)), truth]).mean()), 4)],
+        "val_accuracy": float(np.mean(p.argmax(axis=1) == truth)),
+    }
+
+
+def digits_vae(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
+    """Train the variational autoencoder of the 4,000 training digits, pixels drawn as 0 or 1.
+
+    Args:
+        max_steps: as in `text_reference_english`.
+
+    Returns:
+        The model and its record; the losses are minus the ELBO in nats an image, the training
+        loss on augmented digits, and `val_loss` minus the importance-weighted bound, k = 500.
+    """
+    data, model = datasets.digits(), VAE()
+    model.compile(adamw(VAE_STEPS, 3e-3, weight_decay=0.01))
+    batches = image_batches(
+        data.train.images, batch_size=200, steps=VAE_STEPS, binary=True, **VAE_AUGMENTATION
+    )
+    record = fit_once(model, batches, max_steps)
+    held_out = binarise(data.validation.images, (0, 0))
+    bound = model.importance_weighted_bound(held_out, k=500)
+    return model, record | {
+        "trained_on": data.source,
+        "val_loss": [round(float(-bound.mean()), 4)],
     }
 
 
@@ -303,6 +363,8 @@ RECIPES: dict[str, Callable[..., tuple[Any, dict[str, Any]]]] = {
     "place_names": place_names,
     "text_without_keras": text_without_keras,
     "masked_digits": masked_digits,
+    "digit_classifier": digit_classifier,
+    "digits_vae": digits_vae,
 }
 
 

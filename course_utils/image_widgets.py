@@ -11,7 +11,9 @@ import ipywidgets as ipw
 import matplotlib.pyplot as plt
 import numpy as np
 
+from course_utils.models.masked import DigitClassifier
 from course_utils.models.mixture import Array, PixelMixture
+from course_utils.models.vae import VAE
 
 
 def picture(rows: list[Array], words: str, zoom: int = 3) -> str:
@@ -47,6 +49,27 @@ def fill_page(model: PixelMixture, images: Array, image: int, hidden_rows: int) 
     words = f"Image {image}: whole; without its lower {hidden_rows} rows; filled by the mean; "
     words += f"three draws. From the rows that are left the model reads: {likely}."
     return picture([np.concatenate([x, x * seen, model.fill(x, seen), *draws])], words, zoom=5)
+
+
+def latent_page(
+    model: VAE, judge: DigitClassifier, codes: Any, image: int, dimension: int, value: float
+) -> str:
+    """What a code decodes to with one number changed, and how the classifier reads it.
+
+    `codes` (N, latent_dim) are means of q; a ValueError if the model has another latent_dim.
+    """
+    if np.shape(codes)[-1] != model.latent_dim:
+        raise ValueError(
+            f"the codes have {np.shape(codes)[-1]} dimensions and the model {model.latent_dim}; "
+            "make them with the encode method of this model"
+        )
+    z = np.repeat(np.asarray(codes)[image : image + 1], 9, axis=0)
+    z[1, dimension], z[2:, dimension] = value, range(-3, 4)
+    p = judge.probabilities(decoded := model.decode(z))
+    read = [f"{row.argmax()} ({row.max():.0%})" for row in p]
+    words = f"Image {image} rebuilt, read as {read[0]}; with z[{dimension}] = {value:g} in place of "
+    words += f"{codes[image][dimension]:.1f}, read as {read[1]}. Then z[{dimension}] from -3 to 3: "
+    return picture([decoded], words + ", ".join(read[2:]) + ".", zoom=2)
 
 
 def errors_page(predicted: dict[str, Array], images: Array, labels: Array) -> str:

@@ -105,3 +105,27 @@ def test_distinct_share(samples, n, share):
 def test_distinct_share_of_samples_that_are_too_short():
     with pytest.raises(ValueError, match="all 2 samples are shorter than n = 3"):
         metrics.distinct_share(["ab", ""], 3)
+
+
+# --- images --------------------------------------------------------------------------------------
+
+
+def test_frechet_distance_of_two_gaussians():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(5000, 2))
+    x = (x - x.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(x.T)).T)  # exactly N(0, I)
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]])
+    wide = x * [3, 1] @ turn + [1, 2]
+    # Shifted by (1, 2); standard deviations 3 and 1 against 1 and 1.
+    assert frechet_distance(x, wide) == pytest.approx(5 + (3 - 1) ** 2, abs=1e-9)
+    assert frechet_distance(wide, x) == pytest.approx(9, abs=1e-9)
+    assert frechet_distance(wide, wide) == pytest.approx(0, abs=1e-9)
+
+
+def test_frechet_distance_of_covariances_that_do_not_commute():
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=(300, 4)) @ rng.normal(size=(4, 4)) for _ in range(2))
+    c_a, c_b = np.cov(a.T), np.cov(b.T)
+    root = scipy.linalg.sqrtm(c_a @ c_b).real
+    expected = np.sum((a.mean(0) - b.mean(0)) ** 2) + np.trace(c_a + c_b - 2 * root)
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-6)

@@ -259,3 +259,39 @@ def test_without_labels_there_are_images_alone():
     batches = image_batches(numbered(6)[0], batch_size=2, steps=3)
     assert isinstance(batches.element_spec, tf.TensorSpec)
     assert all(x.shape == (2, 4, 5) for x in batches)
+
+
+# --- binary images -------------------------------------------------------------------------------
+
+
+def test_a_grey_value_is_the_probability_of_one():
+    grey = np.tile(np.array([0.0, 0.2, 0.7, 1.0], np.float32), (50_000, 1))
+    drawn = training.binarise(grey, (1, 2)).numpy()
+    assert set(np.unique(drawn)) == {0.0, 1.0}
+    np.testing.assert_allclose(drawn.mean(axis=0), [0, 0.2, 0.7, 1], atol=0.01)
+    np.testing.assert_array_equal(drawn, training.binarise(grey, (1, 2)).numpy())
+    assert np.mean(drawn != training.binarise(grey, (1, 3)).numpy()) > 0.1
+
+
+def test_contrast_moves_away_from_one_half():
+    grey = np.array([0.0, 0.1, 0.4, 0.5, 0.6, 1.0], np.float32)
+    images = np.tile(grey[:, None, None], (1, 6, 6))
+    still = {"degrees": 0.0, "zoom": 0.0, "shift": 0.0}
+    changed = augment(images, (0, 0), **still, contrast=1.5).numpy()[:, 3, 3]
+    np.testing.assert_allclose(changed, [0, 0, 0.35, 0.5, 0.65, 1], atol=1e-6)
+
+
+def test_binary_batches_are_drawn_after_the_augmentation():
+    images = np.full((20, 8, 8), 0.3, np.float32)
+    batches = image_batches(images, batch_size=20, steps=30, binary=True, degrees=0.0, shift=0.0)
+    drawn = np.array([batch.numpy() for batch in batches])
+    assert set(np.unique(drawn)) == {0.0, 1.0}
+    assert drawn[:, :, 2:6, 2:6].mean() == pytest.approx(0.3, abs=0.02)
+    assert np.abs(np.diff(drawn, axis=0)).mean() > 0.3  # anew in each batch
+
+
+def test_amounts_reach_the_augmentation():
+    images = blobs(20)
+    still = {"degrees": 0.0, "zoom": 0.0, "shift": 0.0}
+    (batch,) = image_batches(images, batch_size=20, steps=1, **still)
+    np.testing.assert_allclose(np.sort(batch.numpy().ravel()), np.sort(images.ravel()), atol=1e-5)

@@ -19,11 +19,8 @@ _CHECKOUT_DATA = _PACKAGE.parent / "data"
 DATA_DIR = _CHECKOUT_DATA if (_CHECKOUT_DATA / "expected.toml").exists() else _PACKAGE / "_data"
 """The course's `data` folder: of the checkout, or the copy that a plain install carries."""
 
-NOTEBOOK_MEMORY_MB = 1200
-"""The most that one notebook of the course needs, in MB."""
-
+NOTEBOOK_MEMORY_MB = 1200  # the most that one notebook of the course needs
 _M_ARENA_MAX = -8  # its name in malloc.h
-
 _current_notebook: str | None = None
 
 

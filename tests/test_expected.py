@@ -53,7 +53,6 @@ def test_no_unit(capsys):
 def test_the_notebook_of_setup_is_looked_up(monkeypatch):
     with pytest.raises(expected.OutsideInterval):
         expected.check("share", 5.5)
-    expected.check("share", 5.5, notebook="05x_other")
     monkeypatch.setattr(runtime, "_current_notebook", "05x_other")
     expected.check("share", 5.5)
 

@@ -54,7 +54,7 @@ def registry(table: str = "files") -> dict[str, Entry]:
 
 
 def fetch(name: str) -> Path:
-    """Path of a data file, such as `"tiny_shakespeare"`, downloaded if need be; its hash is right.
+    """Path of a data file whose hash has just been checked; downloads it if need be.
 
     Raises:
         ValueError: no such name; the message lists the known ones.
@@ -130,8 +130,8 @@ def cached_json(name: str, key: str, build: Callable[[], Any]) -> Any:
     """What `build()` returned, kept in the cache folder between runs.
 
     The file, one for each `name` and `key` (what the value depends on), has two lines of JSON: the
-    hash of the second line, then the value. Other processes see a whole file or none; a file whose
-    hash is wrong is built and written again. Without a writable folder it is built each time.
+    hash of the second line, then the value. Other processes see a whole file or none; one with a
+    wrong hash is written again. Without a writable folder the value is built each time.
     """
     folder = cache_folder()
     path = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.jsonl"

@@ -18,8 +18,9 @@ from course_utils.images import digits as digits
 from course_utils.splits import Split
 
 TEXTS = ("reference_english", "tiny_shakespeare")
-NOT_TERRITORIES = frozenset({"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"})  # unions, test data …
 MIN_NAMES = 20  # languages with fewer names cannot be learned or judged
+# Codes of unions, of outlying places and of test data.
+NOT_TERRITORIES = frozenset({"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"})
 
 
 class TextData(Split[str]):
@@ -125,9 +126,8 @@ def place_names() -> PlaceNames:
             and bare(place.name) not in taken
         )
         taken.update(bare(place.name) for place in parts[split])
-    return PlaceNames(
-        "place_names", **parts, source=f"CLDR in Babel {babel_version}", licence="Unicode-3.0"
-    )
+    source = f"CLDR in Babel {babel_version}"
+    return PlaceNames("place_names", **parts, source=source, licence="Unicode-3.0")
 
 
 def bare(name: str) -> str:

@@ -6,7 +6,7 @@ import functools
 import tomllib
 from typing import Any
 
-from course_utils.runtime import DATA_DIR, current_notebook
+from course_utils import runtime
 
 
 class OutsideInterval(AssertionError):
@@ -15,7 +15,7 @@ class OutsideInterval(AssertionError):
 
 @functools.cache
 def _table() -> dict[str, Any]:
-    return tomllib.loads((DATA_DIR / "expected.toml").read_text(encoding="utf-8"))
+    return tomllib.loads((runtime.DATA_DIR / "expected.toml").read_text(encoding="utf-8"))
 
 
 def check(name: str, value: float) -> None:
@@ -28,7 +28,7 @@ def check(name: str, value: float) -> None:
             interval and what usually causes a miss.
         KeyError: if there is no interval of that name.
     """
-    notebook = current_notebook()
+    notebook = runtime.current_notebook
     checks = _table().get(notebook or "", {}).get("checks", {})
     if name not in checks:
         raise KeyError(

@@ -126,8 +126,8 @@ class TextGenerator(TextModel):
 
         The text, (tokens,), is read as parallel streams; 1 reads it as one sequence, exactly but
         slowly. Each first reads the `warm_up` tokens before its own part, unscored, so that it
-        starts with the state of a reader who comes from further back. Raises as
-        `parts_with_warm_up` does.
+        starts with the state of a reader who comes from further back. The result is
+        (tokens - 1,) float64. Raises as `parts_with_warm_up` does.
         """
         part = math.ceil((len(ids) - 1) / streams)
         place, own = parts_with_warm_up(ids, part, warm_up)

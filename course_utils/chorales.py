@@ -8,8 +8,7 @@ import numpy.typing as npt
 from course_utils import download
 from course_utils.splits import Split
 
-GRIDS = {"quarter": 4, "sixteenth": 1}
-"""Names of the time grids, each with its step in sixteenth notes."""
+GRIDS = {"quarter": 4, "sixteenth": 1}  # name of a time grid: its step in sixteenth notes
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +40,8 @@ def chorales(name: str = "chorales", grid: str = "quarter") -> ChoraleData | Rol
     """Chorales: `"chorales"` in four voices, or, downloaded, the piano rolls of `"jsb"`.
 
     `"jsb"` has its published split of 229, 76 and 77 sequences, in quarter notes. Both sets hold
-    the same works, so a model that is trained on one cannot be tested on the other.
-
-    Raises:
-        ValueError: unknown name or grid.
-        DataUnavailable: no copy, and no network for `"jsb"`; or a file with a wrong hash.
+    the same works, so a model that is trained on one cannot be tested on the other. A ValueError
+    for another name or grid; `DataUnavailable` with no copy and, for `"jsb"`, no network.
 
     Source: Boulanger-Lewandowski et al. (2012), Modeling temporal dependencies in
     high-dimensional sequences.

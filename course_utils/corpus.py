@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.metadata
-import importlib.util
 import inspect
 import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +23,22 @@ import numpy.typing as npt
 
 from course_utils import download
 
-LIBRARIES = {
-    "keras": "keras",
-    "numpy": "numpy",
-    "pandas": "pandas",
-    "scipy": "scipy",
-    "sklearn": "scikit-learn",
-}
-"""Import name and distribution name of each library that is read."""
+# Import name and distribution name of each library that is read.
+LIBRARIES = {name: name for name in ("keras", "numpy", "pandas", "scipy")}
+LIBRARIES["sklearn"] = "scikit-learn"
 
+# Folders that are left out: tests, copies, and other people's code under other licences.
 NOT_THEIR_OWN = frozenset(
     ["tests"]
     + ["api", "_tf_keras"]  # the interface of Keras once more
     + ["externals", "_external", "_vendored", "_uarray", "array_api_compat", "array_api_extra"]
     + ["cobyqa", "pyprima"]
 )
-"""Folders that are left out: tests, copies, and other people's code under other licences."""
 
-MIN_CHARACTERS = 40
-"""Shorter docstrings ("Fit model.") are labels rather than sentences."""
-
-MAX_CODE_POINT = "\uffff"
-"""One character beyond this would double the memory of every string that holds it."""
+MIN_CHARACTERS = 40  # shorter docstrings ("Fit model.") are labels rather than sentences
+MAX_CODE_POINT = "\uffff"  # one beyond it would double the memory of every string that holds it
+DOCUMENT_BREAK = "\n\n\n"  # between docstrings; two newlines part the paragraphs inside one
+FORMAT = 1  # part of the cache key: raise it when this module would extract another text
 
 SHARED_CHARACTERS = 64
 """A passage of this length in two splits counts as a copy; a power of two.
@@ -53,12 +46,6 @@ SHARED_CHARACTERS = 64
 Docstring lines are wrapped at 72 to 79 columns with an indent of 4 or 8, so 64 characters are
 about one whole line: whole lines are copied, shorter stock phrases are the language of the field.
 """
-
-DOCUMENT_BREAK = "\n\n\n"
-"""Between docstrings. Inside one, paragraphs are parted by exactly two newlines."""
-
-FORMAT = 1
-"""Part of the cache key: raise it when this module would extract another text."""
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -76,8 +63,7 @@ class Page:
 def split_of(key: str) -> str:
     """Split that a key falls into, the same everywhere: 90% train, 5% validation, 5% test.
 
-    Args:
-        key: what must not be torn apart, such as a file's path or a territory's code.
+    The key is what must not be torn apart, such as a file's path or a territory's code.
     """
     digest = hashlib.sha256(key.encode()).digest()
     share = int.from_bytes(digest[:8], "big") / 2**64
@@ -87,13 +73,9 @@ def split_of(key: str) -> str:
 def load() -> dict[str, Any]:
     """The extracted corpus, from the cache if these versions were extracted before.
 
-    Returns:
-        `"pages"`: list of `[path, text]` in the order of the path's hash, so that the start of
-        the text is as mixed as the whole; `"validation"` and `"test"`: the text of these splits
-        without passages that a split before them has too.
-
-    Raises:
-        ModuleNotFoundError: one of the libraries is not installed.
+    `"pages"` is a list of `[path, text]` in the order of the path's hash, so that the start of the
+    text is as mixed as the whole; `"validation"` and `"test"` are the text of these splits without
+    passages that a split before them has too. Raises as `versions` does.
     """
     key = f"{versions()}; format {FORMAT}; shared {SHARED_CHARACTERS}"
     return dict(download.cached_json("reference_english", key, _build))
@@ -102,14 +84,11 @@ def load() -> dict[str, Any]:
 def versions() -> str:
     """Installed versions of the libraries, such as `"keras 3.15.1, numpy 2.4.6, …"`.
 
-    Raises:
-        ModuleNotFoundError: one of the libraries is not installed.
+    A ModuleNotFoundError if one of them is not installed.
     """
     try:
-        return ", ".join(
-            f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES.values()
-        )
-    except importlib.metadata.PackageNotFoundError as error:
+        return ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES.values())
+    except metadata.PackageNotFoundError as error:
         raise ModuleNotFoundError(
             f"reference_english is read from the documentation of {', '.join(LIBRARIES.values())}, "
             f"but {error.name} is not installed; install the course's requirements.lock"
@@ -131,16 +110,10 @@ def joined(pages: Sequence[Page], split: str) -> str:
 def without_shared_passages(text: str, others: Sequence[str]) -> str:
     """Drop every paragraph that a passage shared with another text touches.
 
-    Paragraphs that come to stand side by side can form a new shared passage, so the search is
-    repeated until it finds none.
-
-    Args:
-        text: documents parted by `DOCUMENT_BREAK`, paragraphs by two newlines.
-        others: texts to compare with.
-
-    Returns:
-        The text without them: it has no `SHARED_CHARACTERS` characters in a row with the others
-        in common.
+    What is left has no `SHARED_CHARACTERS` characters in a row in common with the others. As
+    paragraphs that come to stand side by side can form a new shared passage, the search is
+    repeated until it finds none. Documents are parted by `DOCUMENT_BREAK`, paragraphs by two
+    newlines.
 
     Source: Lee et al. (2022), "Deduplicating Training Data Makes Language Models Better", who
         drop exact substrings of 50 tokens; here by hashing all windows instead of a suffix array.
@@ -181,13 +154,10 @@ def _shared(text: str, known: Sequence[Hashes]) -> npt.NDArray[np.bool_]:
 
 
 def _window_hashes(text: str) -> Hashes:
-    """Hash of each window of `SHARED_CHARACTERS` characters, by doubling, modulo 2^64.
+    """Hash of each window, (len(text) - SHARED_CHARACTERS + 1,) or empty, modulo 2^64.
 
-    h_1 is a mixed code point, and h_2k[i] = h_k[i] B^k + h_k[i + k]. Equal windows have equal
-    hashes; two unequal ones agree with a chance of about 2^-64, which costs a paragraph.
-
-    Returns:
-        (len(text) - SHARED_CHARACTERS + 1,) or empty.
+    By doubling: h_1 is a mixed code point, and h_2k[i] = h_k[i] B^k + h_k[i + k]. Equal windows
+    have equal hashes; two unequal ones agree with a chance of about 2^-64: it costs a paragraph.
     """
     base, block = 0x9E3779B97F4A7C15, 1 << 20
     result = np.empty(max(0, len(text) - SHARED_CHARACTERS + 1), dtype=np.uint64)
@@ -225,15 +195,14 @@ def _build() -> dict[str, Any]:
 def _docstrings_by_file() -> Iterator[tuple[str, list[str]]]:
     """Path and cleaned docstrings of each source file."""
     for library in LIBRARIES:
-        spec = importlib.util.find_spec(library)
+        spec = util.find_spec(library)
         assert spec and spec.origin, f"{library} has no folder"
         root = Path(spec.origin).parent
         for file in root.rglob("*.py"):
             path = file.relative_to(root.parent)
-            # The last two differ from one operating system to the next.
-            if NOT_THEIR_OWN & set(path.parts) or path.name.startswith(
-                ("_distributor_init", "__config__")
-            ):
+            # These two files differ from one operating system to the next.
+            varies = path.name.startswith(("_distributor_init", "__config__"))
+            if varies or NOT_THEIR_OWN & set(path.parts):
                 continue
             source = file.read_bytes()
             if b'"""' in source or b"'''" in source:

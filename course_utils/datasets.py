@@ -18,13 +18,9 @@ from course_utils.images import digits as digits
 from course_utils.splits import Split
 
 TEXTS = ("reference_english", "tiny_shakespeare")
-"""Names that `text` knows."""
-
+MIN_NAMES = 20  # languages with fewer names cannot be learned or judged
+# Codes of unions, of outlying places and of test data.
 NOT_TERRITORIES = frozenset({"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"})
-"""Codes of unions, of outlying places and of test data."""
-
-MIN_NAMES = 20
-"""Languages with fewer names cannot be learned or judged."""
 
 
 class TextData(Split[str]):
@@ -57,11 +53,7 @@ class PlaceNames(Split[tuple[PlaceName, ...]]):
         return {language: chr(0xE000 + i) for i, language in enumerate(self.languages)}
 
     def of(self, language: str) -> PlaceNames:
-        """The names in one language.
-
-        Raises:
-            ValueError: no such language; the message gives the nearest names.
-        """
+        """The names in one language; a ValueError, with the nearest names, for an unknown one."""
         if language not in self.languages:
             nearest = difflib.get_close_matches(language, self.languages, n=5, cutoff=0.5)
             hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
@@ -80,17 +72,14 @@ def text(name: str = "reference_english", *, deduplicate: bool = True) -> TextDa
     `"reference_english"`: the docstrings of NumPy, SciPy, scikit-learn, pandas and Keras as
     installed, split by source file, kept in the cache folder. `"tiny_shakespeare"`: all plays in
     one text, downloaded; as in published results, the last 10% (111,540 characters) are the
-    validation part, and `test` is empty.
+    validation part, and `test` is empty. A ValueError for another name; `DataUnavailable` for
+    `"tiny_shakespeare"` with no copy and no network.
 
     Args:
         name: one of `TEXTS`.
         deduplicate: drop paragraphs from the validation and test part of `"reference_english"`
             that share `corpus.SHARED_CHARACTERS` characters in a row with a part before them.
             False gives the plain split by file, for comparison.
-
-    Raises:
-        ValueError: unknown name; the message lists the known ones.
-        DataUnavailable: `"tiny_shakespeare"` with no copy and no network.
     """
     if name == "reference_english":
         extracted = corpus.load()
@@ -109,10 +98,7 @@ def text(name: str = "reference_english", *, deduplicate: bool = True) -> TextDa
 
 
 def reference_pages() -> tuple[Page, ...]:
-    """The pages of `reference_english`, one a source file, before near-duplicates are dropped.
-
-    Their order is fixed and mixes the libraries.
-    """
+    """One page a source file of `reference_english`, near-duplicates included, in a fixed mix."""
     return corpus.pages(corpus.load())
 
 
@@ -140,9 +126,8 @@ def place_names() -> PlaceNames:
             and bare(place.name) not in taken
         )
         taken.update(bare(place.name) for place in parts[split])
-    return PlaceNames(
-        "place_names", **parts, source=f"CLDR in Babel {babel_version}", licence="Unicode-3.0"
-    )
+    source = f"CLDR in Babel {babel_version}"
+    return PlaceNames("place_names", **parts, source=source, licence="Unicode-3.0")
 
 
 def bare(name: str) -> str:

@@ -20,8 +20,7 @@ from course_utils.runtime import DATA_DIR
 
 CACHE_NAME = "generative-models-course"
 TIMEOUT_SECONDS = 20
-RETRIES = 1
-"""How often a mirror is asked again after it failed."""
+RETRIES = 1  # how often a mirror is asked again after it failed
 
 
 class DataUnavailable(RuntimeError):
@@ -56,9 +55,6 @@ def registry(table: str = "files") -> dict[str, Entry]:
 
 def fetch(name: str) -> Path:
     """Path of a data file whose hash has just been checked; downloads it if need be.
-
-    Args:
-        name: name of a data set in the registry, such as `"tiny_shakespeare"`.
 
     Raises:
         ValueError: no such name; the message lists the known ones.
@@ -104,9 +100,8 @@ def checkpoint(name: str) -> Path:
 def shipped(name: str, table: str = "shipped") -> Path:
     """Path of a file in the data folder whose hash has just been checked.
 
-    Raises:
-        ValueError: no such name; the message lists the known ones.
-        DataUnavailable: the file is missing, or, as `WrongHash`, not the one of the registry.
+    A ValueError if there is no such name; `DataUnavailable` if the file is missing or, as
+    `WrongHash`, not the one of the registry.
     """
     entry = _entry(name, table)
     path = DATA_DIR / ("checkpoints" if table == "checkpoints" else "") / entry.file
@@ -134,14 +129,9 @@ def cache_folder() -> Path:
 def cached_json(name: str, key: str, build: Callable[[], Any]) -> Any:
     """What `build()` returned, kept in the cache folder between runs.
 
-    The file has two lines of JSON: the hash of the second line, then the value. Other processes
-    see a whole file or none; a file whose hash is wrong is built and written again. Without a
-    writable cache folder the value is built each time.
-
-    Args:
-        name: start of the file name.
-        key: everything that the value depends on; another key means another file.
-        build: takes nothing, returns a JSON value.
+    The file, one for each `name` and `key` (what the value depends on), has two lines of JSON: the
+    hash of the second line, then the value. Other processes see a whole file or none; one with a
+    wrong hash is written again. Without a writable folder the value is built each time.
     """
     folder = cache_folder()
     path = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.jsonl"

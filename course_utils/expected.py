@@ -6,7 +6,7 @@ import functools
 import tomllib
 from typing import Any
 
-from course_utils.runtime import DATA_DIR, current_notebook
+from course_utils import runtime
 
 
 class OutsideInterval(AssertionError):
@@ -15,23 +15,20 @@ class OutsideInterval(AssertionError):
 
 @functools.cache
 def _table() -> dict[str, Any]:
-    return tomllib.loads((DATA_DIR / "expected.toml").read_text(encoding="utf-8"))
+    return tomllib.loads((runtime.DATA_DIR / "expected.toml").read_text(encoding="utf-8"))
 
 
-def check(name: str, value: float, notebook: str | None = None) -> None:
-    """Compare a value with its interval, print both and the verdict.
+def check(name: str, value: float) -> None:
+    """Compare a scalar with its interval in `data/expected.toml`, print both and the verdict.
 
-    Args:
-        name: name of the value in `data/expected.toml`.
-        value: the measured scalar.
-        notebook: the table to look in; by default the notebook given to `course_utils.setup`.
+    The interval is looked up by its name in the table of the notebook given to `setup`.
 
     Raises:
         OutsideInterval: if the value is not a number inside the interval; the message gives the
             interval and what usually causes a miss.
         KeyError: if there is no interval of that name.
     """
-    notebook = notebook or current_notebook()
+    notebook = runtime.current_notebook
     checks = _table().get(notebook or "", {}).get("checks", {})
     if name not in checks:
         raise KeyError(

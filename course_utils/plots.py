@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 """Okabe and Ito (2008), "Color universal design"; yellow is left out, it is faint on white."""
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-"""One marker a series, so that no figure needs colour alone."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one a series: no figure needs colour alone
 
 plt.rcParams.update(
     {
@@ -35,12 +34,8 @@ plt.rcParams.update(
 def show(figure: Figure, alt: str) -> None:
     """Display a figure as a PNG with alternative text, and the same words as its caption.
 
-    Args:
-        figure: a matplotlib figure; it is closed.
-        alt: what the figure shows, in one or two sentences, for readers who do not see it.
-
-    Raises:
-        ValueError: if `alt` is empty.
+    The figure is closed. `alt` says in one or two sentences what it shows, for readers who do not
+    see it; a ValueError if it is empty.
     """
     if not alt.strip():
         raise ValueError("alt is empty; say in one sentence what the figure shows")

@@ -19,12 +19,9 @@ _CHECKOUT_DATA = _PACKAGE.parent / "data"
 DATA_DIR = _CHECKOUT_DATA if (_CHECKOUT_DATA / "expected.toml").exists() else _PACKAGE / "_data"
 """The course's `data` folder: of the checkout, or the copy that a plain install carries."""
 
-NOTEBOOK_MEMORY_MB = 1200
-"""The most that one notebook of the course needs, in MB."""
-
+NOTEBOOK_MEMORY_MB = 1200  # the most that one notebook of the course needs
 _M_ARENA_MAX = -8  # its name in malloc.h
-
-_current_notebook: str | None = None
+current_notebook: str | None = None  # the name given to the last `setup`
 
 
 def setup(notebook: str | None = None, seed: int = 0) -> None:
@@ -32,13 +29,11 @@ def setup(notebook: str | None = None, seed: int = 0) -> None:
 
     Call it before TensorFlow or Keras is imported: both read the thread caps when they start.
 
-    Args:
-        notebook: name of the notebook, such as `"04a_text_generation"`; `expected.check` looks
-            its intervals up under this name.
-        seed: seed of Python's, NumPy's and TensorFlow's generators.
+    `expected.check` looks intervals up under the name of the notebook, such as
+    `"04a_text_generation"`. The seed is that of Python's, NumPy's and TensorFlow's generators.
     """
-    global _current_notebook
-    _current_notebook = notebook
+    global current_notebook
+    current_notebook = notebook
     cores = available_cores()
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -65,11 +60,6 @@ def setup(notebook: str | None = None, seed: int = 0) -> None:
             f"Only {free:.0f} MB are free and a notebook may need {NOTEBOOK_MEMORY_MB} MB: shut "
             "other kernels down first (Kernel → Shut Down All Kernels…)."
         )
-
-
-def current_notebook() -> str | None:
-    """The name given to the last `setup`, or None."""
-    return _current_notebook
 
 
 def available_cores() -> int:

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 Ids = NDArray[np.int32]
 
-UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-"""What an unknown character or word decodes to."""
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"  # what an unknown character or word decodes to
 
 
 class _Lookup(ABC):
@@ -57,10 +56,8 @@ class _Lookup(ABC):
     def fit(cls, text: str, vocab_size: int | None = None, min_count: int = 1) -> Self:
         """Take the most frequent pieces of a training text; a ValueError if there are none.
 
-        Args:
-            text: the training text.
-            vocab_size: size of the vocabulary with the unknown id; None for all pieces.
-            min_count: pieces that occur less often are left out.
+        `vocab_size` counts the unknown id too, None takes all; pieces that occur less than
+        `min_count` times are left out.
         """
         counts = Counter(cls.split(text)).most_common(vocab_size and vocab_size - 1)
         kept = sorted(piece for piece, count in counts if count >= min_count)
@@ -111,19 +108,11 @@ class BytePairTokenizer:
     def fit(cls, text: str, vocab_size: int) -> Self:
         """Learn merges from a training text until there are `vocab_size` tokens, 256 or more."""
         import tokenizers
-        from tokenizers import decoders, models, pre_tokenizers, trainers
 
         if vocab_size < 256:
             raise ValueError(f"vocab_size must be at least 256 (all bytes), got {vocab_size}")
-        tokenizer = tokenizers.Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        tokenizer.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size,
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        )
-        tokenizer.train_from_iterator(text.splitlines(keepends=True), trainer)
+        tokenizer, lines = tokenizers.ByteLevelBPETokenizer(), text.splitlines(keepends=True)
+        tokenizer.train_from_iterator(lines, vocab_size, min_frequency=0, show_progress=False)
         return cls(tokenizer.to_str())
 
     @property
@@ -172,19 +161,10 @@ def require_known(tokenizer: Tokenizer, prompt: str) -> None:
 def contiguous_streams(ids: Ids, streams: int = 64, length: int = 48) -> tf.data.Dataset:
     """Cut a text into parallel streams, read window after window, for a state that is carried over.
 
-    Row b of every batch continues row b of the batch before: the text is cut into `streams` equal
-    parts, and batch i holds tokens i*length … (i+1)*length of each. Targets are the next tokens.
-
-    Args:
-        ids: (tokens,) the encoded text.
-        streams: rows of a batch.
-        length: tokens of a window.
-
-    Returns:
-        A dataset of (inputs, targets), both (streams, length) int32, in reading order.
-
-    Raises:
-        ValueError: if the text does not fill one window in every stream.
+    Row b of every batch continues row b of the batch before: the text, (tokens,), is cut into
+    `streams` equal parts, and batch i holds tokens i*length … (i+1)*length of each. A batch is
+    (inputs, targets), both (streams, length) int32; targets are the next tokens. A ValueError if
+    the text does not fill one window in every stream.
     """
     per_stream = (len(ids) - 1) // streams
     windows = per_stream // length
@@ -195,12 +175,10 @@ def contiguous_streams(ids: Ids, streams: int = 64, length: int = 48) -> tf.data
         )
     import tensorflow as tf
 
-    used = windows * length
-
     def batches(first: int) -> Ids:
-        rows = ids[first : first + streams * per_stream].reshape(streams, per_stream)[:, :used]
-        # (streams, windows, length) -> (windows, streams, length)
-        return np.ascontiguousarray(rows.reshape(streams, windows, length).swapaxes(0, 1))
+        rows = ids[first : first + streams * per_stream].reshape(streams, per_stream)
+        windowed = rows[:, : windows * length].reshape(streams, windows, length)
+        return np.ascontiguousarray(windowed.swapaxes(0, 1))  # (windows, streams, length)
 
     return tf.data.Dataset.from_tensor_slices((batches(0), batches(1)))
 
@@ -220,10 +198,7 @@ def sampling_probabilities(
         top_p: probability mass to keep, in (0, 1], or None for all.
 
     Returns:
-        (..., vocab_size) float64; each row sums to 1.
-
-    Raises:
-        ValueError: if an argument is outside its range.
+        (..., vocab_size) float64; each row sums to 1. A ValueError if an argument is out of range.
 
     Source: Fan et al. (2018) for top-k; Holtzman et al. (2020) for top-p.
     """

@@ -55,32 +55,18 @@ class Progress(keras.callbacks.Callback):
 
 
 def playground_updates(
-    model: TextGenerator,
-    prompt: str,
-    top_k: int = 0,
-    length: int = 300,
-    every: int = 10,
-    **options: Any,
+    model: TextGenerator, prompt: str, top_k: int = 0, length: int = 300, **options: Any
 ) -> Iterator[str]:
-    """What the playground shows while text is written, as HTML.
+    """What the playground shows while text is written, as HTML, after every tenth token.
 
-    Args:
-        model: a text model with a tokenizer.
-        prompt: the text to continue.
-        top_k: number of most probable tokens to sample from; 0 for all.
-        length: tokens to write.
-        every: tokens between two updates.
-        **options: as in `TextGenerator.generate`.
-
-    Yields:
-        HTML with the prompt in bold and the text so far; one paragraph with the reason where the
-        model refuses the arguments.
+    That is the prompt in bold and the text so far, or the reason where the model refuses the
+    arguments. They are as in `TextGenerator.generate`, but a `top_k` of 0 keeps all tokens.
     """
     head = f"<strong>{html.escape(prompt)}</strong>"
     try:
         options["top_k"] = min(top_k, model.vocab_size) or None
         for count, so_far in enumerate(model.stream(prompt, length, **options), start=1):
-            if count % every == 0 or count == length:
+            if count % 10 == 0 or count == length:
                 yield f"<pre>{head}{html.escape(so_far)}</pre>"
     except ValueError as error:
         yield f"<p role='alert'>{html.escape(str(error))}</p>"
@@ -110,9 +96,7 @@ def next_token_table(model: TextGenerator, prompt: str, temperature: float, rows
 def text_playground(model: TextGenerator, prompt: str) -> ipw.VBox:
     """A playground: prompt and sampling controls, the next-token table, text streamed on a click.
 
-    Args:
-        model: a text generator with a tokenizer.
-        prompt: the prompt to start with.
+    The model needs a tokenizer; the prompt is the one to start with.
     """
     controls = {
         "prompt": ipw.Textarea(prompt, rows=3),

@@ -162,19 +162,6 @@ def test_unlabelled(digits):
         hidden.balanced(10)
 
 
-def test_share_of_validation(digits):
-    data = datasets.digits(validation=0.2)
-    assert [len(part) for part in parts_of(data)] == [3600, 900, 500]
-    assert np.array_equal(data.test.images, digits.test.images)
-    assert set(Counter(data.validation.labels.tolist()).values()) == {90}
-
-
-@pytest.mark.parametrize("share", [-0.1, 0, 1e-9, 1 - 1e-9, 1, 2, float("nan")])
-def test_share_that_leaves_a_part_empty(share):
-    with pytest.raises(ValueError, match=f"leaves no part empty, got {share}"):
-        datasets.digits(validation=share)
-
-
 def test_unknown_images():
     with pytest.raises(ValueError, match="'mist'; known: 'digits', 'mnist', 'fashion_mnist'"):
         datasets.digits("mist")
@@ -232,8 +219,8 @@ def test_mnist_training_images_come_first_and_have_no_test(folders):
     source, own = folders
     for name in ("mnist.npz", "mnist_train.npz"):
         shutil.copy(source / name, own)
-    data = datasets.digits("mnist", validation=0.5)
-    assert [len(part) for part in parts_of(data)] == [30, 30, 0]
+    data = datasets.digits("mnist")
+    assert [len(part) for part in parts_of(data)] == [50, 10, 0]
     assert data.test.images.shape == (0, 28, 28) and "mnist_train.npz" in data.source
 
 

@@ -130,7 +130,7 @@ def test_the_seed_reaches_every_generator(monkeypatch, capsys):
         runtime.setup(seed=seed)
         return random.random(), float(np.random.rand()), float(tf.random.uniform(()))
 
-    monkeypatch.setattr(runtime, "_current_notebook", None)
+    monkeypatch.setattr(runtime, "current_notebook", None)
     first, again, other = draw(1), draw(1), draw(2)
     assert first == again
     assert all(a != b for a, b in zip(first, other, strict=True))
@@ -138,9 +138,9 @@ def test_the_seed_reaches_every_generator(monkeypatch, capsys):
 
 def test_little_memory_is_said(monkeypatch, capsys):
     monkeypatch.setattr(runtime, "_memory_mb", lambda: (2000.0, 700.0))
-    monkeypatch.setattr(runtime, "_current_notebook", None)
+    monkeypatch.setattr(runtime, "current_notebook", None)
     runtime.setup("04x_lesson")
-    assert runtime.current_notebook() == "04x_lesson"
+    assert runtime.current_notebook == "04x_lesson"
     assert "Only 700 MB are free and a notebook may need 1200 MB" in capsys.readouterr().out
 
 

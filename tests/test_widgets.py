@@ -67,8 +67,8 @@ def test_updates_over_the_whole_slider_grid(model, playground):
         steps(sliders["top p"], 3),
     )
     for temperature, top_k, top_p in grid:
-        (last,) = widgets.playground_updates(
-            model, "a<b", top_k, 20, 20, temperature=temperature, top_p=top_p
+        *_, last = widgets.playground_updates(
+            model, "a<b", top_k, 20, temperature=temperature, top_p=top_p
         )
         assert last.startswith("<pre><strong>a&lt;b</strong>"), (temperature, top_k, top_p, last)
         assert len(re.findall(r"&\w+;|[^&]", written(last))) == 20
@@ -80,7 +80,7 @@ def written(update):
 
 
 def test_each_update_continues_the_one_before(model):
-    updates = [*widgets.playground_updates(model, "abc", length=25, every=10)]
+    updates = [*widgets.playground_updates(model, "abc", length=25)]
     assert len(updates) == 3  # after 10, 20 and 25 tokens
     parts = [written(update) for update in updates]
     assert parts[1].startswith(parts[0]) and parts[2].startswith(parts[1])
@@ -88,7 +88,7 @@ def test_each_update_continues_the_one_before(model):
 
 
 def test_written_text_is_escaped(model):
-    (update,) = widgets.playground_updates(model, "<", temperature=2.0, every=300)
+    *_, update = widgets.playground_updates(model, "<", temperature=2.0)
     inner = update.removeprefix("<pre><strong>&lt;</strong>").removesuffix("</pre>")
     assert "&lt;" in inner and "&amp;" in inner and "&gt;" in inner
     assert not re.search(r"[<>]|&(?!(lt|gt|amp|#x27|quot);)", inner)
@@ -97,9 +97,7 @@ def test_written_text_is_escaped(model):
 def test_the_text_is_that_of_generate(model):
     import html
 
-    (update,) = widgets.playground_updates(
-        model, "abc", 3, 40, 40, temperature=0.9, top_p=0.8, seed=4
-    )
+    *_, update = widgets.playground_updates(model, "abc", 3, 40, temperature=0.9, top_p=0.8, seed=4)
     text = model.generate("abc", 40, temperature=0.9, top_k=3, top_p=0.8, seed=4)
     assert html.unescape(written(update)) == text
 

@@ -24,11 +24,7 @@ class TransformerBlock(keras.layers.Layer):
     """
 
     def __init__(self, width: int, heads: int, **kwargs: Any) -> None:
-        """Make a block of `heads` attention heads that share a width, the length of the vectors.
-
-        Raises:
-            ValueError: if the heads do not divide the width.
-        """
+        """Let `heads` share the width, the length of the vectors; a ValueError if they cannot."""
         if heads < 1 or width % heads:
             raise ValueError(f"{heads} heads cannot share a width of {width} equally")
         super().__init__(**kwargs)
@@ -45,7 +41,6 @@ class TransformerBlock(keras.layers.Layer):
         self.attention.build(input_shape, input_shape)
         self.hidden.build(input_shape)
         self.output_layer.build((*input_shape[:-1], 4 * self.width))
-        self.built = True
 
     def call(self, x: Any, attention_mask: Any = None, return_weights: bool = False) -> Any:
         """(batch, tokens, width) to the same shape, and the weights where they are asked for.
@@ -83,10 +78,6 @@ class TransformerBlock(keras.layers.Layer):
         weights = ops.softmax(ops.where(place <= position, scores, -np.inf))
         mixed = ops.swapaxes(weights @ values, 1, 2)  # (batch, 1, heads, width / heads)
         return self._feed_forward(x + layer.output_dense(mixed)), (keys, values)
-
-    def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
-        return {**super().get_config(), "width": self.width, "heads": self.heads}
 
 
 @keras.saving.register_keras_serializable(package="course_utils")
@@ -126,7 +117,6 @@ class Transformer(TextModel):
         """Create the weights; their shapes do not depend on the input's."""
         for layer in (self.embedding, self.place, *self.blocks, self.norm, self.dense):
             layer.build((None, None, self.width))
-        self.built = True
 
     def call(self, tokens: Any) -> Any:
         """Logits of the next tokens (batch, length, vocab_size); ValueError for a text too long."""

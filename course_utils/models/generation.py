@@ -52,14 +52,9 @@ class TextModel(BuildsOnCompile, keras.Model):
     def generate(self, prompt: str, length: int, **sampling: Any) -> str:
         """Continue a prompt by `length` tokens; returns the continuation, without the prompt.
 
-        Args:
-            prompt: text to continue; at least one character, all of them in the vocabulary.
-            length: number of tokens to write.
-            **sampling: `seed`, 0 by default: the same seed gives the same text; and `temperature`,
-                `top_k`, `top_p` as in `text.sampling_probabilities`.
-
-        Raises:
-            ValueError: if an argument is outside its range or the prompt cannot be encoded.
+        `sampling` is `seed`, 0 by default: the same seed gives the same text; and `temperature`,
+        `top_k`, `top_p` as in `text.sampling_probabilities`. A ValueError if one is out of range,
+        or if the prompt is empty or has what the vocabulary lacks.
         """
         return self.sample([prompt], length, **sampling)[0]
 

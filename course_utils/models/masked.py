@@ -14,17 +14,10 @@ from course_utils.training import BuildsOnCompile
 
 
 def to_patches(images: Any, size: int) -> Any:
-    """Cut images into squares.
+    """Cut images, (batch, height, width), into squares whose side is `size` pixels.
 
-    Args:
-        images: (batch, height, width).
-        size: side of a patch in pixels; it divides height and width.
-
-    Returns:
-        (batch, patches, size * size), patches and pixels in reading order.
-
-    Raises:
-        ValueError: if the patches do not cover the image.
+    They come as (batch, patches, size * size), patches and pixels in reading order. A ValueError if
+    `size` does not divide height and width.
     """
     height, width = images.shape[1:]
     if height % size or width % size:
@@ -51,18 +44,10 @@ class PatchEncoder(keras.Model):
         image_size: int = 28,
         **kwargs: Any,
     ) -> None:
-        """Make an encoder with random weights.
+        """Make an encoder of `depth` blocks with random weights; sizes are sides in pixels.
 
-        Args:
-            patch_size: side of a patch in pixels.
-            width: length of a patch's vector.
-            depth: number of Transformer blocks.
-            heads: attention heads a block.
-            image_size: side of the images in pixels.
-            **kwargs: passed on to `keras.Model`, such as `name`.
-
-        Raises:
-            ValueError: if the patches do not cover the image, or heads do not divide the width.
+        `heads` attention heads a block share the `width`, the length of a patch's vector. A
+        ValueError if they cannot, or if the patches do not cover the image.
         """
         super().__init__(**kwargs)
         to_patches(np.empty((0, image_size, image_size)), patch_size)  # raises where it must
@@ -83,17 +68,11 @@ class PatchEncoder(keras.Model):
         )
         for layer in (*self.blocks, self.norm):
             layer.build(shape)
-        self.built = True
 
     def call(self, images: Any, keep: Any = None) -> Any:
-        """A vector for each patch, or for each patch that is kept.
+        """A vector for each patch, (batch, patches, width), of images (batch, height, width).
 
-        Args:
-            images: (batch, image_size, image_size) in [0, 1].
-            keep: (batch, kept) indices of the patches to read; the others take no part.
-
-        Returns:
-            (batch, patches or kept, width).
+        Where `keep` (batch, kept) lists patches, the others take no part: (batch, kept, width).
         """
         x = self.embedding(to_patches(images, self.patch_size)) + self.positions
         if keep is not None:
@@ -122,16 +101,10 @@ class MaskedImageModel(BuildsOnCompile, keras.Model):
     """
 
     def __init__(self, encoder: PatchEncoder, visible: int, width: int = 48, **kwargs: Any) -> None:
-        """Make a model around an encoder.
+        """Put a decoder of one block, with vectors of length `width`, behind an encoder.
 
-        Args:
-            encoder: what is to be trained; the decoder is thrown away after pretraining.
-            visible: number of patches that the encoder sees.
-            width: length of a patch's vector in the decoder, which has one block.
-            **kwargs: passed on to `keras.Model`.
-
-        Raises:
-            ValueError: if no patch is hidden, or none is seen.
+        The encoder sees `visible` patches; the decoder is thrown away after pretraining. A
+        ValueError if no patch is hidden, or none is seen.
         """
         if not 0 < visible < encoder.patches:
             raise ValueError(
@@ -156,7 +129,6 @@ class MaskedImageModel(BuildsOnCompile, keras.Model):
         self.placeholder = self.add_weight(shape=(self.width,), initializer=normal)
         for layer in (self.block, self.norm, self.pixels):
             layer.build(shape)
-        self.built = True
 
     def hide(self, images: Any) -> Any:
         """Choose at random what to hide: ((images, order), targets), as `fit` takes them.
@@ -205,11 +177,8 @@ class DigitClassifier(BuildsOnCompile, keras.Sequential):
 
     def __init__(self, encoder: PatchEncoder) -> None:
         """Put a new dense layer on an encoder; training changes the encoder too."""
-        size = encoder.image_size
-        layers = keras.layers
-        super().__init__(
-            [layers.Input((size, size)), encoder, layers.GlobalAveragePooling1D(), layers.Dense(10)]
-        )
+        images, layers = keras.Input((encoder.image_size, encoder.image_size)), keras.layers
+        super().__init__([images, encoder, layers.GlobalAveragePooling1D(), layers.Dense(10)])
 
     def features(self, images: Any) -> np.ndarray[Any, Any]:
         """What the last layer reads, one vector an image: (N, width) float32."""

@@ -33,9 +33,9 @@ class PixelMixture:
     def fit(self, images: Array, labels: Array | None = None) -> Self:
         """Fit one mixture a class, (N,) labels, to images (N, ...); returns the model itself.
 
-        Raises:
-            ValueError: too many dimensions, labels of another length, or a class too small.
+        A ValueError for too many dimensions, labels of another length, or a class too small.
         """
+        from sklearn import clone
         from sklearn.decomposition import PCA
         from sklearn.mixture import GaussianMixture
 
@@ -53,12 +53,9 @@ class PixelMixture:
         pca = PCA(self.dimensions, svd_solver="covariance_eigh").fit(x)
         self.mean, self.basis = pca.mean_, pca.components_.T  # (P,), (P, D)
         self.variance = max(float(pca.noise_variance_), 1e-12)  # of the noise
-        mixtures = [
-            GaussianMixture(self.components, reg_covar=self.regularisation, random_state=0).fit(
-                pca.transform(x[labels == label])
-            )
-            for label in self.classes
-        ]
+        mixture = GaussianMixture(self.components, reg_covar=self.regularisation, random_state=0)
+        parts = (pca.transform(x[labels == label]) for label in self.classes)
+        mixtures = [clone(mixture).fit(part) for part in parts]
         shares = zip(sizes / len(x), mixtures, strict=True)
         self.weights = np.concatenate([share * mixture.weights_ for share, mixture in shares])
         self.means = np.concatenate([mixture.means_ for mixture in mixtures])  # (K, D)
@@ -72,9 +69,8 @@ class PixelMixture:
         """
         observed = np.ones(self.shape, bool) if observed is None else observed
         by_component = self._condition(x, observed)[0]  # (N, K)
-        return np.logaddexp.reduce(
-            by_component.reshape(len(x), len(self.classes), self.components), axis=2
-        )
+        by_class = by_component.reshape(len(x), len(self.classes), self.components)
+        return np.logaddexp.reduce(by_class, axis=2)
 
     def log_prob(self, x: Array) -> Array:
         """The log of p(x) in nats, (N,) float64; ValueError for images of another shape."""
@@ -83,8 +79,7 @@ class PixelMixture:
     def sample(self, n: int, seed: int = 0, label: Any = None) -> Array:
         """Draw n images, (n, ...) float64, of one class or of all; values may leave [0, 1].
 
-        Raises:
-            ValueError: n below 1, or a class that the model has not seen.
+        A ValueError for n below 1, or a class that the model has not seen.
         """
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}")
@@ -102,11 +97,8 @@ class PixelMixture:
     def fill(self, x: Array, observed: Array, *, sample: bool = False, seed: int = 0) -> Array:
         """Replace hidden pixels by the exact mean of p(hidden | observed), or by a draw from it.
 
-        Args:
-            x: (N, ...) images; what stands in hidden pixels is ignored.
-            observed: boolean, of one image's shape; ValueError if all pixels are hidden.
-            sample: draw instead of taking the mean.
-            seed: of the draw.
+        `x` is (N, ...) images, and what stands in hidden pixels is ignored; `observed` is boolean,
+        of one image's shape. A ValueError if all pixels are hidden.
         """
         log_joint, shift, gain = self._condition(x, observed)
         flat, seen = np.array(x, np.float64).reshape(len(x), -1), np.ravel(observed).astype(bool)
@@ -128,10 +120,8 @@ class PixelMixture:
         Given the seen pixels o, component k makes the hidden pixels h Gaussian with mean
         `mean_h + W_h shift` and covariance `v (I + W_h gain W_h^T)`, v the noise variance. With
         B = S_k - v I, A = W_o^T W_o, gain = (v I + B A)^-1 B, this is the textbook conditional of
-        the joint Gaussian, covariance v I + W B W^T, by Woodbury's identity.
-
-        Returns:
-            Log-probabilities (N, K), shift (N, K, D), gain (K, D, D).
+        the joint Gaussian, covariance v I + W B W^T, by Woodbury's identity. The log-probabilities
+        are (N, K), shift (N, K, D), gain (K, D, D).
         """
         if np.ndim(x) != len(self.shape) + 1 or np.shape(x)[1:] != self.shape:
             wanted = ", ".join(["N", *map(str, self.shape)])

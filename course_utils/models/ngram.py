@@ -20,14 +20,9 @@ class NGram:
     """
 
     def __init__(self, order: int, vocab_size: int) -> None:
-        """Make an unfitted model.
+        """Make an unfitted model of n-grams of `order` tokens, the predicted one included.
 
-        Args:
-            order: tokens of an n-gram, the predicted one included.
-            vocab_size: number of token ids.
-
-        Raises:
-            ValueError: if `order` is below 1, or n-grams do not fit into 64-bit integers.
+        A ValueError if `order` is below 1, or n-grams do not fit into 64-bit integers.
         """
         if order < 1:
             raise ValueError(f"order must be at least 1, got {order}")
@@ -59,8 +54,7 @@ class NGram:
     def fit(self, ids: Ids) -> Self:
         """Count the n-grams of a training text, (tokens,) int32; returns the model itself.
 
-        Raises:
-            ValueError: if the text is shorter than one n-gram.
+        A ValueError if the text is shorter than one n-gram.
         """
         if len(ids) < self.order:
             raise ValueError(

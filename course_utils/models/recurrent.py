@@ -38,15 +38,10 @@ class TextGenerator(TextModel):
         tokenizer: Tokenizer | None = None,
         **kwargs: Any,
     ) -> None:
-        """Make a model with random weights.
+        """Make a model with random weights; `embedding_dim` is the length of a token's vector.
 
-        Args:
-            vocab_size: number of token ids.
-            embedding_dim: length of a token's vector.
-            rnn_units: length of the GRU's state.
-            dropout: share of the GRU's outputs set to zero in training, in [0, 1).
-            tokenizer: turns prompts into ids and ids into text; `generate` needs it.
-            **kwargs: passed on to `keras.Model`, such as `name`.
+        `rnn_units` is that of the GRU's state; a share `dropout`, in [0, 1), of the GRU's outputs
+        is set to zero in training. `generate` needs a tokenizer.
         """
         settings = {"embedding_dim": embedding_dim, "rnn_units": rnn_units, "dropout": dropout}
         super().__init__(vocab_size, tokenizer, settings, **kwargs)
@@ -65,7 +60,6 @@ class TextGenerator(TextModel):
         self.embedding.build()
         self.rnn.build((None, None, self.embedding_dim))
         self.dense.build((None, None, self.rnn_units))
-        self.built = True
 
     def call(
         self,
@@ -74,16 +68,10 @@ class TextGenerator(TextModel):
         return_state: bool = False,
         training: Any = None,
     ) -> Any:
-        """Logits of the next token at every position.
+        """Logits (batch, length, vocab_size) of what follows each of the tokens (batch, length).
 
-        Args:
-            tokens: (batch, length) int32.
-            initial_state: (batch, rnn_units), or None for zeros.
-            return_state: also return the state after the last token.
-            training: whether dropout is on.
-
-        Returns:
-            Logits (batch, length, vocab_size), or the pair (logits, state (batch, rnn_units)).
+        The state is (batch, rnn_units); None starts from zeros. With `return_state` also the state
+        after the last token: (logits, state).
         """
         x = self.embedding(tokens)  # (batch, length, embedding_dim)
         x, state = self.rnn(x, initial_state=initial_state)  # (batch, length, rnn_units)
@@ -92,31 +80,25 @@ class TextGenerator(TextModel):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One update from a batch, starting from the state that the batch before ended in."""
-        tokens, targets = data
         with tf.GradientTape() as tape:
-            logits = self._call_and_carry(tokens, training=True)
-            loss = self.compute_loss(y=targets, y_pred=logits)
+            loss, logs = self._read_on(data, training=True)
         self.optimizer.apply(tape.gradient(loss, self.trainable_weights), self.trainable_weights)
-        return self._logs(loss, tokens, targets, logits)
+        return logs
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """The loss on a batch, starting from the state that the batch before ended in."""
+        return self._read_on(data, training=False)[1]
+
+    def _read_on(self, data: Any, training: bool) -> tuple[Any, dict[str, Any]]:
         tokens, targets = data
-        logits = self._call_and_carry(tokens, training=False)
-        loss = self.compute_loss(y=targets, y_pred=logits)
-        return self._logs(loss, tokens, targets, logits)
-
-    def _logs(self, loss: Any, tokens: Any, targets: Any, logits: Any) -> dict[str, Any]:
-        self._loss_tracker.update_state(loss, sample_weight=tf.shape(tokens)[0])
-        return dict(self.compute_metrics(tokens, targets, logits))
-
-    def _call_and_carry(self, tokens: Any, training: bool) -> Any:
         zeros = tf.zeros((tf.shape(tokens)[0], self.rnn_units))
         same_batch = tf.shape(self._carried)[0] == tf.shape(tokens)[0]
         state = tf.cond(same_batch, self._carried.read_value, lambda: zeros)
         logits, state = self(tokens, initial_state=state, return_state=True, training=training)
         self._carried.assign(state)
-        return logits
+        loss = self.compute_loss(y=targets, y_pred=logits)
+        self._loss_tracker.update_state(loss, sample_weight=tf.shape(tokens)[0])
+        return loss, dict(self.compute_metrics(tokens, targets, logits))
 
     def reset_metrics(self) -> None:
         """Forget metrics and carried state; Keras calls it as an epoch or an evaluation starts."""
@@ -140,18 +122,12 @@ class TextGenerator(TextModel):
         return -tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits), state
 
     def log_prob(self, ids: Ids, streams: int = 128, warm_up: int = 256) -> NDArray[np.float64]:
-        """Natural log-probability of every token but the first, given those before it.
+        """Natural log-probability of every token but the first, given those before it, in nats.
 
-        The text is read as parallel streams. Each first reads the `warm_up` tokens before its own
-        part, unscored, so that it starts with the state of a reader who comes from further back.
-
-        Args:
-            ids: (tokens,) int32.
-            streams: rows read at once; 1 reads the text as one sequence, exactly but slowly.
-            warm_up: tokens read before each part.
-
-        Returns:
-            (tokens - 1,) float64, nats. Raises as `parts_with_warm_up` does.
+        The text, (tokens,), is read as parallel streams; 1 reads it as one sequence, exactly but
+        slowly. Each first reads the `warm_up` tokens before its own part, unscored, so that it
+        starts with the state of a reader who comes from further back. The result is
+        (tokens - 1,) float64. Raises as `parts_with_warm_up` does.
         """
         part = math.ceil((len(ids) - 1) / streams)
         place, own = parts_with_warm_up(ids, part, warm_up)

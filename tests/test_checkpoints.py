@@ -14,6 +14,7 @@ import recipes
 from course_utils import checkpoints, corpus, datasets, download
 from course_utils.models.masked import MaskedImageModel, PatchEncoder, to_patches
 from course_utils.runtime import DATA_DIR
+from course_utils.training import binarise
 
 PROMPTS = {
     "text_reference_english": "Compute the ",
@@ -271,3 +272,21 @@ def test_a_row_of_the_table_again(classifiers, digits, arm):
     assert np.mean(test == labels) == pytest.approx(np.mean(stored == labels), abs=0.02)
     wanted = row["validation"][str(row["learning_rate"])][0]
     assert np.mean(validation == digits.validation.labels) == pytest.approx(wanted, abs=0.02)
+
+
+# --- the autoencoder and the classifier ----------------------------------------------------------
+
+
+def test_the_autoencoder_pays_what_the_record_says():
+    images = binarise(datasets.digits().validation.images, (0, 0))
+    bound = checkpoints.load("digits_vae").importance_weighted_bound(images, k=500)
+    assert -bound.mean() == pytest.approx(
+        description("digits_vae")["record"]["val_loss"][0], abs=0.1
+    )
+
+
+def test_the_classifier_reads_as_many_digits_as_the_record_says():
+    record, part = description("digit_classifier")["record"], datasets.digits().validation
+    guesses = checkpoints.load("digit_classifier").probabilities(part.images).argmax(axis=1)
+    assert np.mean(guesses == part.labels) == pytest.approx(record["val_accuracy"], abs=0.003)
+    assert record["val_accuracy"] >= 0.97

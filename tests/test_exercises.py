@@ -6,8 +6,10 @@ import importlib
 import math
 import pkgutil
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.neighbors import NearestNeighbors
 from sklearn.semi_supervised import LabelSpreading
 
@@ -19,16 +21,21 @@ from course_utils.exercises import (
     concepts,
     recurrent_networks,
     start_here,
+    variational_autoencoder,
 )
 from course_utils.exercises import text_generation as lesson
 from course_utils.images import Images
 from course_utils.metrics import bits_per_character
 from course_utils.models.ngram import NGram
+from course_utils.models.vae import VAE, bernoulli_log_prob, kl_divergence
 
 QUESTIONS = {
     "attention.weights": attention.weights,
     "attention.causal": attention.causal,
     "attention.beat_this": attention.beat_this,
+    "variational_autoencoder.kl": variational_autoencoder.kl,
+    "variational_autoencoder.bound": variational_autoencoder.bound,
+    "variational_autoencoder.beat_this": variational_autoencoder.beat_this,
     "start_here.bits": start_here.bits,
     "background.purity": background.purity,
     "background.masked_loss": background.masked_loss,
@@ -67,6 +74,17 @@ def each_pixel(grey, logits):
 def naive_loss(grey, logits, hidden):
     s = 1 / (1 + np.exp(-logits))
     return -(grey * np.log(s) + (1 - grey) * np.log(1 - s))[hidden].mean()
+
+
+def gaussian_kl(mean, log_var, prior_mean, prior_log_var):
+    apart = (mean - prior_mean) ** 2
+    ratio = (np.exp(log_var) + apart) / np.exp(prior_log_var)
+    return 0.5 * (ratio - 1 + prior_log_var - log_var).sum(axis=1)
+
+
+def quiet_log(x):
+    with np.errstate(divide="ignore"):
+        return np.log(x)
 
 
 def by_row(scores, axis=-1):
@@ -246,6 +264,28 @@ MISTAKES = [
     (attention.causal, lambda s: s[0], "the shape of the scores"),
     (attention.causal, np.zeros_like, "expected second row"),
     (attention.causal, lambda s: softmax_rows(lower(s, -1000)), "-1000 can be large"),
+    (variational_autoencoder.kl, lambda *a: gaussian_kl(*a).sum(), "one number for the whole"),
+    (variational_autoencoder.kl, lambda m, v, n, w: gaussian_kl(n, w, m, v), "are exchanged"),
+    (variational_autoencoder.kl, lambda m, v, n, w: gaussian_kl(m, v, 0, 0), "where is p?"),
+    (variational_autoencoder.kl, lambda *a: 2 * gaussian_kl(*a), "factor of one half"),
+    (variational_autoencoder.kl, lambda *a: gaussian_kl(*a) + 1.5, "is the -1 there"),
+    (
+        variational_autoencoder.kl,
+        lambda m, v, n, w: gaussian_kl(m, 2 * v, n, 2 * w),
+        "not its square",
+    ),
+    (variational_autoencoder.kl, lambda *a: gaussian_kl(*a) / 3, "summed, not averaged"),
+    (variational_autoencoder.kl, lambda m, v, n, w: m - n, "give shape (2,)"),
+    (variational_autoencoder.kl, lambda m, v, n, w: m[:, 0], "for the two examples"),
+    (variational_autoencoder.bound, lambda w: w.mean(axis=0), "is the ELBO"),
+    (variational_autoencoder.bound, lambda w: np.log(np.exp(w).sum(0)), "smaller by log k"),
+    (variational_autoencoder.bound, lambda w: np.log(np.exp(w).mean(1)), "axis 0 holds"),
+    (variational_autoencoder.bound, lambda w: w.max(axis=0), "is no mean"),
+    (variational_autoencoder.bound, lambda w: np.exp(w).mean(axis=0), "logarithm is wanted"),
+    (variational_autoencoder.bound, lambda w: np.log(np.exp(w).mean(0)).mean(), "not their mean"),
+    (variational_autoencoder.bound, lambda w: w, "4 draws for 2 images"),
+    (variational_autoencoder.bound, lambda w: w[0], "expected [-0.105"),
+    (variational_autoencoder.bound, lambda w: quiet_log(np.exp(w).mean(0)), "exp gives 0"),
 ]
 
 
@@ -266,6 +306,7 @@ def test_a_stub_is_not_attempted(name, capsys):
         set_digits()
         set_recurrence()
         set_letters()
+        set_codes()
     for stub in stubs:
         assert QUESTIONS[name].check(stub) is None  # nothing below the cell but what is printed
         assert capsys.readouterr().out.startswith("Not attempted yet: ")
@@ -280,6 +321,7 @@ def test_the_printed_solution_is_right(name, capsys):
     set_digits()
     set_recurrence()
     set_letters()
+    set_codes()
 
     class Model:  # the mixture in the lesson's solution is of a GRU and a 5-gram
         rnn_units = 1
@@ -294,6 +336,8 @@ def test_the_printed_solution_is_right(name, capsys):
 
     namespace = {"np": np, "math": math, "model": Model, "five_gram": unigram}
     namespace["binary_train"] = images
+    namespace |= {"tf": tf, "keras": keras, "best": AUTOENCODER}
+    namespace |= {"kl_divergence": kl_divergence, "bernoulli_log_prob": bernoulli_log_prob}
     namespace |= {"shipped": Shipped, "NearestNeighbors": NearestNeighbors}
     namespace["LabelSpreading"] = LabelSpreading
     before = set(namespace)
@@ -357,6 +401,7 @@ def models():
 def no_task_left():
     yield
     questions = (lesson, concepts, background, recurrent_networks, attention)
+    questions += (variational_autoencoder,)
     for question in (module.beat_this for module in questions):
         vars(question).pop("score", None)
 
@@ -665,4 +710,60 @@ def test_cheats_with_letters_are_caught(cheat):
 
 def test_the_letter_task_must_be_set_first():
     said = attention.beat_this.feedback(lambda prefix: np.full(16, 1 / 16))
+    assert "run the cell with beat_this.set_task(...) first" in said
+
+
+# --- beat this number, with better codes ---------------------------------------------------------
+
+
+def autoencoder():
+    """A VAE whose encoder knows nothing: random weights, 4 × 4 pixels."""
+    keras.utils.set_random_seed(0)
+    model = VAE(latent_dim=2, width=6, blocks=0, size=4)
+    rng = np.random.default_rng(0)
+    model.decoder.set_weights([rng.normal(0, 1.0, w.shape) for w in model.decoder.get_weights()])
+    return model
+
+
+AUTOENCODER = autoencoder()
+
+
+def set_codes():
+    """Ask to raise the ELBO of eight images that the decoder has drawn by half a nat."""
+    x = (AUTOENCODER.sample(8, seed=1) > 0.5).astype(np.float32)
+    variational_autoencoder.beat_this.set_task(AUTOENCODER, x, gain=0.5)
+
+
+CODE_CHEATS = {
+    "the encoder's own": (lambda x, mean, log_var: (mean, log_var), "not enough yet"),
+    "no variance": (lambda x, mean, log_var: (mean, log_var - 20), "not enough yet"),
+    "mean alone": (lambda x, mean, log_var: mean, "return two arrays"),
+    "one code for all": (lambda x, mean, log_var: (mean[0], log_var[0]), "must have shape (8, 2)"),
+    "not a number": (lambda x, mean, log_var: (mean, log_var * np.nan), "are not finite"),
+    "returns nothing": (lambda x, mean, log_var: None, "end it with a return statement"),
+    "raises": (lambda x, mean, log_var: mean[8], "it raised IndexError"),
+}
+
+
+@pytest.mark.parametrize("cheat", CODE_CHEATS)
+def test_cheats_with_codes_are_caught(cheat):
+    set_codes()
+    improve, fragment = CODE_CHEATS[cheat]
+    assert fragment in variational_autoencoder.beat_this.feedback(improve)
+
+
+def test_changing_the_arguments_in_place_is_no_way_around():
+    set_codes()
+
+    def spoil(x, mean, log_var):
+        x[:], mean[:] = 0, 5
+        return mean, log_var
+
+    assert "not enough yet" in variational_autoencoder.beat_this.feedback(spoil)
+    assert variational_autoencoder.beat_this.images.max() == 1
+    assert variational_autoencoder.beat_this.start[0].max() < 5
+
+
+def test_the_codes_must_be_set_first():
+    said = variational_autoencoder.beat_this.feedback(lambda x, mean, log_var: (mean, log_var))
     assert "run the cell with beat_this.set_task(...) first" in said

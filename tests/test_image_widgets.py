@@ -6,12 +6,15 @@ import base64
 import io
 import re
 
+import keras
 import matplotlib.image
 import numpy as np
 import pytest
 
 from course_utils import image_widgets
+from course_utils.models.masked import DigitClassifier, PatchEncoder
 from course_utils.models.mixture import PixelMixture
+from course_utils.models.vae import VAE
 
 ROWS, COLUMNS = 6, 5
 
@@ -91,6 +94,43 @@ def test_what_is_seen_decides_the_class(model, images):
 def test_all_rows_hidden_is_refused(model, images):
     with pytest.raises(ValueError, match="all pixels are hidden"):
         image_widgets.fill_page(model, images[0], 0, ROWS)
+
+
+@pytest.fixture(scope="module")
+def autoencoder():
+    """A VAE of 28 × 28 pixels that was not trained, a classifier, and codes of four images."""
+    keras.utils.set_random_seed(0)
+    model, judge = VAE(latent_dim=3, width=8, blocks=0), DigitClassifier(PatchEncoder(depth=1))
+    return model, judge, np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+
+
+def test_every_image_dimension_and_value_has_a_page(autoencoder):
+    model, judge, codes = autoencoder
+    said, kept = set(), codes.copy()
+    for image in range(4):
+        for dimension in range(3):
+            for value in range(-3, 4):
+                page = image_widgets.latent_page(*autoencoder, image, dimension, value)
+                picture, alternative, words = parts(page)
+                assert picture.shape[:2] == (28, 9 * 28) and alternative == words
+                shown = (1 - picture[..., 0]).reshape(28, 9, 28).swapaxes(0, 1)
+                z = np.repeat(codes[image : image + 1], 9, axis=0)
+                z[1:, dimension] = [value, *range(-3, 4)]
+                np.testing.assert_allclose(shown, model.decode(z), atol=0.01)
+                read = judge.probabilities(model.decode(z)).argmax(axis=1)
+                assert re.findall(r"(\d) \(\d+%\)", words) == [str(digit) for digit in read]
+                assert (
+                    f"z[{dimension}] = {value} in place of {codes[image, dimension]:.1f}" in words
+                )
+                said.add(words)
+    assert len(said) == 4 * 3 * 7
+    np.testing.assert_array_equal(codes, kept)
+
+
+def test_codes_of_another_size_are_refused(autoencoder):
+    model, judge, codes = autoencoder
+    with pytest.raises(ValueError, match="the codes have 2 dimensions and the model 3"):
+        image_widgets.latent_page(model, judge, codes[:, :2], 0, 0, 1.0)
 
 
 def test_sliders_change_the_page():

@@ -184,6 +184,16 @@ def test_a_classifier_is_a_line_over_the_features(encoder):
     assert np.abs(logits - logits[0]).max(axis=1)[1:].min() > 1e-3
 
 
+def test_probabilities_are_the_softmax_of_the_logits(encoder):
+    images, classifier = random_images(7), DigitClassifier(encoder)
+    e = np.exp(classifier(images).numpy())
+    assert classifier.features(images) == pytest.approx(encoder.features(images), abs=1e-6)
+    assert classifier.probabilities(images) == pytest.approx(e / e.sum(axis=1)[:, None], abs=1e-5)
+    again = DigitClassifier.from_config(classifier.get_config())
+    again.set_weights(classifier.get_weights())
+    assert again.probabilities(images) == pytest.approx(classifier.probabilities(images), abs=1e-6)
+
+
 def test_training_a_classifier_trains_its_encoder():
     encoder = randomise(PatchEncoder(**SMALL))
     before, classifier = encoder.get_weights(), DigitClassifier(encoder)

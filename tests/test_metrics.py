@@ -7,8 +7,10 @@ import random
 
 import numpy as np
 import pytest
+import scipy.linalg
 
 from course_utils import metrics
+from course_utils.metrics import frechet_distance
 
 WORDS = ["mean", "median", "axis", "array", "shape", "dtype", "returns", "the", "of", "value"]
 

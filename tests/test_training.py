@@ -276,8 +276,7 @@ def test_a_grey_value_is_the_probability_of_one():
 def test_contrast_moves_away_from_one_half():
     grey = np.array([0.0, 0.1, 0.4, 0.5, 0.6, 1.0], np.float32)
     images = np.tile(grey[:, None, None], (1, 6, 6))
-    still = {"degrees": 0.0, "zoom": 0.0, "shift": 0.0}
-    changed = augment(images, (0, 0), **still, contrast=1.5).numpy()[:, 3, 3]
+    changed = augment(images, (0, 0), **STILL, contrast=1.5).numpy()[:, 3, 3]
     np.testing.assert_allclose(changed, [0, 0, 0.35, 0.5, 0.65, 1], atol=1e-6)
 
 
@@ -292,6 +291,5 @@ def test_binary_batches_are_drawn_after_the_augmentation():
 
 def test_amounts_reach_the_augmentation():
     images = blobs(20)
-    still = {"degrees": 0.0, "zoom": 0.0, "shift": 0.0}
-    (batch,) = image_batches(images, batch_size=20, steps=1, **still)
+    (batch,) = image_batches(images, batch_size=20, steps=1, **STILL)
     np.testing.assert_allclose(np.sort(batch.numpy().ravel()), np.sort(images.ravel()), atol=1e-5)

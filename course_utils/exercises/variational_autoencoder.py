@@ -128,7 +128,7 @@ def _challenge_mistake(improve: Callable[..., Any]) -> str | None:
         return f"mean and log_var must have shape {task.start[0].shape} each"
     if not (np.isfinite(mean).all() and np.isfinite(log_var).all()):
         return "some of the numbers are not finite"
-    gain = task.elbo(mean, log_var) - task.elbo(*task.start)
+    gain = task.elbo(mean, log_var) - task.elbo(task.start[0], task.start[1])
     print(f"The ELBO rises by {gain:.2f} nats an image; the number to beat is {task.score:.2f}.")
     return None if gain > task.score else "not enough yet; see the hint"
 

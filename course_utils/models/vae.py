@@ -161,7 +161,7 @@ class VAE(BuildsOnCompile, keras.Model):
             raise ValueError(f"k must be at least 1 sample an image, got {k}")
         bounds, seeds, images = [], keras.random.SeedGenerator(seed), max(1, 5000 // k)
         for start in range(0, len(x), images):
-            part = ops.convert_to_tensor(x[start : start + images])
+            part = ops.convert_to_tensor(x[start : start + images], "float32")
             mean, log_var = self.encode(part)  # (n, D)
             noise = keras.random.normal((k, *mean.shape), seed=seeds)  # (k, n, D)
             z = mean + ops.exp(0.5 * log_var) * noise

@@ -82,6 +82,21 @@ def gaussian_kl(mean, log_var, prior_mean, prior_log_var):
     return 0.5 * (ratio - 1 + prior_log_var - log_var).sum(axis=1)
 
 
+def each_dimension(mean, log_var, prior_mean, prior_log_var):
+    parts = (mean, log_var, prior_mean, prior_log_var)
+    return np.stack([gaussian_kl(*(part[:, [i]] for part in parts)) for i in range(3)], axis=1)
+
+
+def not_divided(mean, log_var, prior_mean, prior_log_var):
+    apart = 0.5 * ((mean - prior_mean) ** 2).sum(axis=1)
+    return gaussian_kl(mean, log_var, mean, prior_log_var) + apart
+
+
+def shifted(log_w, shift):
+    with np.errstate(over="ignore", divide="ignore"):
+        return shift + np.log(np.exp(log_w - shift).mean(axis=0))
+
+
 def quiet_log(x):
     with np.errstate(divide="ignore"):
         return np.log(x)
@@ -274,7 +289,11 @@ MISTAKES = [
         lambda m, v, n, w: gaussian_kl(m, 2 * v, n, 2 * w),
         "not its square",
     ),
+    (variational_autoencoder.kl, lambda *a: gaussian_kl(*a) + 1, "not once an example"),
     (variational_autoencoder.kl, lambda *a: gaussian_kl(*a) / 3, "summed, not averaged"),
+    (variational_autoencoder.kl, each_dimension, "one number a dimension"),
+    (variational_autoencoder.kl, not_divided, "divided by the variance of p"),
+    (variational_autoencoder.kl, lambda m, v, n, w: gaussian_kl(m, v, n, -w), "wrong sign"),
     (variational_autoencoder.kl, lambda m, v, n, w: m - n, "give shape (2,)"),
     (variational_autoencoder.kl, lambda m, v, n, w: m[:, 0], "for the two examples"),
     (variational_autoencoder.bound, lambda w: w.mean(axis=0), "is the ELBO"),
@@ -286,6 +305,9 @@ MISTAKES = [
     (variational_autoencoder.bound, lambda w: w, "4 draws for 2 images"),
     (variational_autoencoder.bound, lambda w: w[0], "expected [-0.105"),
     (variational_autoencoder.bound, lambda w: quiet_log(np.exp(w).mean(0)), "exp gives 0"),
+    (variational_autoencoder.bound, lambda w: shifted(w, w.max()), "from image to image"),
+    (variational_autoencoder.bound, lambda w: shifted(w, w[0]), "from image to image"),
+    (variational_autoencoder.bound, lambda w: shifted(w, w.mean(axis=0)), "from image to image"),
 ]
 
 
@@ -762,6 +784,20 @@ def test_changing_the_arguments_in_place_is_no_way_around():
     assert "not enough yet" in variational_autoencoder.beat_this.feedback(spoil)
     assert variational_autoencoder.beat_this.images.max() == 1
     assert variational_autoencoder.beat_this.start[0].max() < 5
+
+
+def test_a_changed_decoder_is_put_back():
+    set_codes()
+
+    def change(x, mean, log_var):
+        zeros = [0 * weight for weight in AUTOENCODER.decoder.get_weights()]
+        AUTOENCODER.decoder.set_weights(zeros)
+        return mean, log_var
+
+    before = AUTOENCODER.decoder.get_weights()
+    assert "not enough yet" in variational_autoencoder.beat_this.feedback(change)
+    for weight, old in zip(AUTOENCODER.decoder.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, old)
 
 
 def test_the_codes_must_be_set_first():

@@ -15,6 +15,11 @@ _Q = np.array([[0.5, 2.0, -1.0], [0.0, 1.0, 0.5]]), np.array([[0.0, -1.0, 0.4], 
 _P = np.array([[1.0, 0.0, -1.5], [0.2, 1.0, 2.0]]), np.array([[0.7, 0.0, -0.6], [0.0, 1.0, 0.5]])
 
 
+def _terms(mean_q: Any, log_var_q: Any, mean_p: Any, log_var_p: Any) -> Any:
+    apart = (mean_q - mean_p) ** 2 / np.exp(log_var_p)
+    return 0.5 * (np.exp(log_var_q - log_var_p) + apart - 1 - log_var_q + log_var_p)
+
+
 def _kl(mean_q: Any, log_var_q: Any, mean_p: Any, log_var_p: Any) -> Any:
     ratio = np.exp(log_var_q - log_var_p) + (mean_q - mean_p) ** 2 / np.exp(log_var_p)
     return 0.5 * np.sum(ratio - 1 - log_var_q + log_var_p, axis=-1)
@@ -22,8 +27,9 @@ def _kl(mean_q: Any, log_var_q: Any, mean_p: Any, log_var_p: Any) -> Any:
 
 def _kl_mistake(function: Callable[..., Any]) -> str | None:
     given = np.asarray(result(function, *(part.copy() for part in (*_Q, *_P))), float)
-    right = _kl(*_Q, *_P)
-    standard = np.zeros_like(_P)
+    right, standard = _kl(*_Q, *_P), np.zeros_like(_P)
+    apart = 0.5 * np.sum((_Q[0] - _P[0]) ** 2, axis=-1)
+    near = 0.5 * np.sum((_Q[0] - _P[0]) ** 2 / np.exp(_P[1]), axis=-1)
     known = [
         (right.sum(), "one number for the whole batch; each row is an example of its own"),
         (right.mean(), "one number for the whole batch; each row is an example of its own"),
@@ -31,8 +37,12 @@ def _kl_mistake(function: Callable[..., Any]) -> str | None:
         (_kl(*_Q, *standard), "that is the divergence from the standard normal; where is p?"),
         (2 * right, "the factor of one half is missing"),
         (right + 1.5, "q = p must cost nothing; is the -1 there, once a dimension?"),
+        (right + 1.0, "the -1 stands in every dimension, not once an example"),
         (_kl(_Q[0], 2 * _Q[1], _P[0], 2 * _P[1]), "the variance is exp(log_var), not its square"),
         (right / 3, "dimensions are summed, not averaged: independent costs add up"),
+        (_terms(*_Q, *_P), "one number a dimension; sum over the last axis"),
+        (_kl(*_Q, *_P) + apart - near, "is the squared distance divided by the variance of p?"),
+        (_kl(*_Q, _P[0], -_P[1]), "log_var_p has the wrong sign somewhere: try q = p"),
     ]
     for wrong, hint in known:
         if given.shape == np.shape(wrong) and np.allclose(given, wrong):
@@ -81,7 +91,10 @@ def _bound_mistake(function: Callable[..., Any]) -> str | None:
         return f"expected {_bound(_LOG_W).round(3)}, got {given.round(3)}"
     far = np.asarray(result(function, _LOG_W - 1000), float)
     if not np.allclose(far, _bound(_LOG_W) - 1000):
-        return "right for weights near 1; at log-weights of -1000, as of images, exp gives 0"
+        return "right for weights near 1; at log-weights of -1000, as of large images, exp gives 0"
+    uneven = _LOG_W - [[0, 2000], [0, 0], [900, 0], [0, 1000]] - [0, 1000]
+    if not np.allclose(np.asarray(result(function, uneven), float), _bound(uneven)):
+        return "take out the largest log-weight of each image; they differ from image to image"
     return None
 
 
@@ -103,6 +116,7 @@ class Challenge(Question):
         """Fix model, binary images (N, height, width) and the gain over its encoder, in nats."""
         self.model, self.images, self.score = model, images, gain
         self.start = [np.array(part) for part in model.encode(images)]
+        self.weights = model.decoder.get_weights()
 
     def elbo(self, mean: np.ndarray, log_var: np.ndarray, draws: int = 200) -> float:
         """Mean ELBO of the images in nats for these q, (N, latent_dim) each."""
@@ -128,6 +142,7 @@ def _challenge_mistake(improve: Callable[..., Any]) -> str | None:
         return f"mean and log_var must have shape {task.start[0].shape} each"
     if not (np.isfinite(mean).all() and np.isfinite(log_var).all()):
         return "some of the numbers are not finite"
+    task.model.decoder.set_weights(task.weights)  # it stays as it was
     gain = task.elbo(mean, log_var) - task.elbo(task.start[0], task.start[1])
     print(f"The ELBO rises by {gain:.2f} nats an image; the number to beat is {task.score:.2f}.")
     return None if gain > task.score else "not enough yet; see the hint"
@@ -145,6 +160,8 @@ def improve(images, mean, log_var):
             rate = tf.reduce_sum(kl_divergence(mean, log_var), axis=-1)
             loss = tf.reduce_mean(rate - bernoulli_log_prob(logits, images))
         optimizer.apply(tape.gradient(loss, [mean, log_var]), [mean, log_var])
+    print(f"minus the ELBO {-best.elbo(images).mean():.1f} with the encoder, {loss:.1f} now, "
+          f"bound {-best.importance_weighted_bound(images).mean():.1f}: the rest is the Gaussian's")
     return mean.numpy(), log_var.numpy()
 """
 

@@ -62,7 +62,7 @@ class VAE(BuildsOnCompile, keras.Model):
 
     `fit` takes batches of binary images, (batch, size, size). Its loss is distortion plus beta
     times rate in nats an image, which for beta 1 is an estimate of minus the ELBO. log p(x)
-    itself is out of reach: `importance_weighted_bound` comes close from below.
+    itself is out of reach: `importance_weighted_bound` rises towards it.
 
     Source: Kingma & Welling (2014), Auto-encoding variational Bayes; Higgins et al. (2017) for
     beta, Alemi et al. (2018), Fixing a broken ELBO, for rate and distortion.
@@ -117,7 +117,7 @@ class VAE(BuildsOnCompile, keras.Model):
         self.built = True
 
     def encode(self, x: Any) -> tuple[Any, Any]:
-        """Mean and log-variance of q(z | x), each (batch, latent_dim)."""
+        """Mean and log-variance of q(z | x), each (batch, latent_dim); the latter in [-12, 6]."""
         mean, log_var = ops.split(self.encoder(x), 2, axis=-1)
         return mean, ops.clip(log_var, -12.0, 6.0)  # beyond that, exp(log_var) breaks training
 

@@ -64,10 +64,21 @@ def attention(notebook: Notebook, seconds: float = 30) -> None:
         notebook.changed(alternative, said, seconds)
 
 
+def autoencoder(notebook: Notebook, seconds: float = 30) -> None:
+    """The latent explorer: another dimension and value, and the words say how it is read."""
+    alternative = ".course-latent .course-alternative"
+    for label in ("dimension", "value"):
+        said = notebook.text(alternative)
+        before, after = notebook.move_slider(label, steps=1)
+        assert before != after, f"the slider {label} still shows {before}"
+        notebook.changed(alternative, said, seconds)
+
+
 # What a reader does in each notebook with an interactive part, after running all of it.
 STEPS: dict[str, Callable[[Notebook], None]] = {
     "01_background": background,
     "02_concepts": concepts,
+    "03a_variational_autoencoder": autoencoder,
     "03c_attention": attention,
     "04a_text_generation": text_generation,
 }

@@ -118,14 +118,21 @@ def nats_per_character(model: Any) -> float:
     return float(-model.log_prob(ids).mean())
 
 
-def measured(kind: str, settings: Settings, budget: float, seed: int = 0) -> dict[str, Any]:
-    """Train for about `budget` seconds; the steps are fixed beforehand by the time of 60 steps.
+def step_seconds(kind: str, settings: Settings) -> float:
+    """Mean seconds of a step over 60 steps, by which the steps of a budget are fixed beforehand."""
+    return run(kind, settings, 60)[1].step
+
+
+def measured(
+    kind: str, settings: Settings, budget: float, step: float, seed: int = 0
+) -> dict[str, Any]:
+    """Train for as many steps as fill `budget` seconds if each takes `step` seconds.
 
     Returns:
         Steps, seconds that they took, evaluation and compilation not counted, and nats per
         character of the validation part.
     """
-    steps = round(budget / run(kind, settings, 60)[1].step)
+    steps = round(budget / step)
     model, clock = run(kind, settings, steps, seed)
     return {
         "steps": steps,
@@ -136,16 +143,17 @@ def measured(kind: str, settings: Settings, budget: float, seed: int = 0) -> dic
 
 def trial(kind: str, settings: Settings) -> dict[str, Any]:
     """The settings, with the steps and the nats per character of one run of `TRIAL_SECONDS`."""
-    found = measured(kind, settings, TRIAL_SECONDS)
+    found = measured(kind, settings, TRIAL_SECONDS, step_seconds(kind, settings))
     print(kind, settings, found, flush=True)
     return {**settings, "steps": found["steps"], "nats": found["nats"]}
 
 
 def rows(kind: str, settings: Settings) -> Iterator[dict[str, Any]]:
     """One row for each budget and seed."""
+    step = step_seconds(kind, settings)
     for budget in BUDGETS:
         for seed in SEEDS:
-            row = {"budget": budget, "seed": seed, **measured(kind, settings, budget, seed)}
+            row = {"budget": budget, "seed": seed, **measured(kind, settings, budget, step, seed)}
             print(kind, row, flush=True)
             yield row
 

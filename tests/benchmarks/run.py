@@ -76,10 +76,12 @@ def equal_seconds() -> Iterator[Row]:
         yield what, "as stored", "unavailable: see above", None
         return
     stored = checkpoints.results("equal_seconds")
+    models = {kind: model["chosen"] for kind, model in stored["models"].items()}
+    step = {kind: comparison.step_seconds(kind, chosen) for kind, chosen in models.items()}
     for budget in stored["budgets"]:
         here, there = {}, {}
         for kind, model in stored["models"].items():
-            here[kind] = comparison.measured(kind, model["chosen"], budget)
+            here[kind] = comparison.measured(kind, models[kind], budget, step[kind])
             there[kind] = next(row for row in model["rows"] if row["budget"] == budget)
         nats = ", ".join(f"{kind} {row['nats']:.3f}" for kind, row in here.items())
         bar = ", ".join(f"{row['nats']:.3f}" for row in there.values())

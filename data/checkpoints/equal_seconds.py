@@ -34,9 +34,21 @@ Settings = dict[str, Any]
 TRIALS: dict[str, list[Settings]] = {
     "GRU": [
         {"units": 256, "batch": 64, "length": 48, "learning_rate": 8e-3},
+        {"units": 256, "batch": 64, "length": 48, "learning_rate": 1.2e-2},
+        {"units": 256, "batch": 64, "length": 48, "learning_rate": 1.6e-2},
+        {"units": 256, "batch": 32, "length": 48, "learning_rate": 1.2e-2},
+        {"units": 256, "batch": 32, "length": 64, "learning_rate": 8e-3},
+        {"units": 256, "batch": 128, "length": 48, "learning_rate": 1.6e-2},
+        {"units": 384, "batch": 64, "length": 48, "learning_rate": 6e-3},
     ],
     "Transformer": [
         {"width": 96, "depth": 2, "batch": 32, "length": 64, "learning_rate": 5e-3},
+        {"width": 96, "depth": 2, "batch": 32, "length": 64, "learning_rate": 1e-2},
+        {"width": 96, "depth": 2, "batch": 16, "length": 64, "learning_rate": 1e-2},
+        {"width": 96, "depth": 2, "batch": 64, "length": 64, "learning_rate": 1e-2},
+        {"width": 128, "depth": 2, "batch": 32, "length": 64, "learning_rate": 8e-3},
+        {"width": 128, "depth": 4, "batch": 12, "length": 64, "learning_rate": 5e-3},
+        {"width": 96, "depth": 3, "batch": 16, "length": 128, "learning_rate": 8e-3},
     ],
 }
 """What is tried: sizes, rows of a batch, characters of a window, largest learning rate."""
@@ -148,14 +160,13 @@ def trial(kind: str, settings: Settings) -> dict[str, Any]:
     return {**settings, "steps": found["steps"], "nats": found["nats"]}
 
 
-def rows(kind: str, settings: Settings) -> Iterator[dict[str, Any]]:
-    """One row for each budget and seed."""
-    step = step_seconds(kind, settings)
+def rows(kind: str, settings: Settings, step: float) -> Iterator[dict[str, Any]]:
+    """One row for each budget and seed: steps and nats. Work beside it changes neither."""
     for budget in BUDGETS:
         for seed in SEEDS:
-            row = {"budget": budget, "seed": seed, **measured(kind, settings, budget, step, seed)}
-            print(kind, row, flush=True)
-            yield row
+            found = measured(kind, settings, budget, step, seed)
+            print(kind, budget, seed, found, flush=True)
+            yield {"budget": budget, "seed": seed, "steps": found["steps"], "nats": found["nats"]}
 
 
 def equal_seconds() -> dict[str, Any]:
@@ -164,13 +175,26 @@ def equal_seconds() -> dict[str, Any]:
     Only the training and the validation part are read; there is no test part.
 
     Returns:
-        For each model its trials, the chosen settings, its number of weights, and its rows.
+        The characters of the training part and the constants above; for each model its trials,
+        the chosen settings, its number of weights, the seconds of a step, by which the steps of
+        every budget are fixed, and its rows.
     """
-    table: dict[str, Any] = {}
+    models: dict[str, Any] = {}
     for kind, tried in TRIALS.items():
         trials = [trial(kind, settings) for settings in tried]
         chosen = tried[int(np.argmin([trial["nats"] for trial in trials]))]
-        weights = run(kind, chosen, 2)[0].count_params()
-        found = list(rows(kind, chosen))
-        table[kind] = {"trials": trials, "chosen": chosen, "weights": weights, "rows": found}
-    return {"budgets": BUDGETS, "seeds": SEEDS, "trial_seconds": TRIAL_SECONDS, "models": table}
+        step = round(step_seconds(kind, chosen), 4)
+        models[kind] = {
+            "trials": trials,
+            "chosen": chosen,
+            "weights": run(kind, chosen, 2)[0].count_params(),
+            "step_seconds": step,
+            "rows": list(rows(kind, chosen, step)),
+        }
+    return {
+        "characters": len(datasets.text("tiny_shakespeare").train),
+        "budgets": BUDGETS,
+        "seeds": SEEDS,
+        "trial_seconds": TRIAL_SECONDS,
+        "models": models,
+    }

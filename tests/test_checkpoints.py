@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import course_utils
+import equal_seconds
 import recipes
 from course_utils import checkpoints, corpus, datasets, download
 from course_utils.models.masked import MaskedImageModel, PatchEncoder, to_patches
@@ -209,10 +211,11 @@ def classifiers():
     return checkpoints.results("label_efficiency")["classifiers"]
 
 
-def test_the_table_is_the_registered_one():
-    entry = download.registry("shipped")["label_efficiency"]
+@pytest.mark.parametrize("name", recipes.TABLES)
+def test_the_table_is_the_registered_one(name):
+    entry = download.registry("shipped")[name]
     path = DATA_DIR / entry.file
-    assert path.name == "label_efficiency.json"
+    assert path.name == f"{name}.json"
     assert download.sha256(path) == entry.sha256
     assert path.stat().st_size == entry.bytes
 
@@ -290,3 +293,60 @@ def test_the_classifier_reads_as_many_digits_as_the_record_says():
     guesses = checkpoints.load("digit_classifier").probabilities(part.images).argmax(axis=1)
     assert np.mean(guesses == part.labels) == pytest.approx(record["val_accuracy"], abs=0.003)
     assert record["val_accuracy"] >= 0.97
+
+
+# --- equal seconds -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def compared():
+    return checkpoints.results("equal_seconds")
+
+
+def mean_nats(model, budget):
+    return np.mean([row["nats"] for row in model["rows"] if row["budget"] == budget])
+
+
+def test_every_budget_has_its_runs(compared):
+    assert tuple(compared["budgets"]) == equal_seconds.BUDGETS
+    assert tuple(compared["seeds"]) == equal_seconds.SEEDS
+    assert list(compared["models"]) == ["GRU", "Transformer"]
+    wanted = [(budget, seed) for budget in compared["budgets"] for seed in compared["seeds"]]
+    for model in compared["models"].values():
+        assert [(row["budget"], row["seed"]) for row in model["rows"]] == wanted
+        for row in model["rows"]:
+            assert row["steps"] == round(row["budget"] / model["step_seconds"])
+            # Between a strong model of this text and the 3.3 of letters by their frequency.
+            assert 1.4 < row["nats"] < 3.3
+
+
+def test_more_seconds_are_better_at_first(compared):
+    for model in compared["models"].values():
+        shortest, second, *_ = (mean_nats(model, budget) for budget in compared["budgets"])
+        assert second < shortest - 0.05
+
+
+def test_the_settings_are_the_best_of_those_tried(compared):
+    assert compared["trial_seconds"] == equal_seconds.TRIAL_SECONDS
+    for kind, model in compared["models"].items():
+        tried = equal_seconds.TRIALS[kind]
+        for settings, stored in zip(tried, model["trials"], strict=True):
+            assert stored == settings | {key: stored[key] for key in ("steps", "nats")}
+        assert model["chosen"] == tried[int(np.argmin([t["nats"] for t in model["trials"]]))]
+    assert len({len(model["trials"]) for model in compared["models"].values()}) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["GRU", "Transformer"])
+def test_the_shortest_run_again(compared, kind):
+    folder, file = os.environ.get("COURSE_DATA_DIR"), "tinyshakespeare.txt"
+    if not folder or not os.path.exists(os.path.join(folder, file)):
+        pytest.skip(f"COURSE_DATA_DIR names no folder with a copy of {file}")
+    course_utils.setup()
+    stored = compared["models"][kind]
+    row = stored["rows"][0]
+    model, clock = equal_seconds.run(kind, stored["chosen"], row["steps"], row["seed"])
+    assert len(clock.times) == row["steps"]
+    assert model.count_params() == stored["weights"]
+    # The same steps, so the same loss but for rounding; the two models are further apart.
+    assert equal_seconds.nats_per_character(model) == pytest.approx(row["nats"], rel=0.01)

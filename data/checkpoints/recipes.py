@@ -1,7 +1,8 @@
 """Train the checkpoints that the course ships: `python data/checkpoints/recipes.py [NAME …]`.
 
 Each is stored beside this file as weights (`NAME.weights.h5`) with a `NAME.json`: what is needed
-to build the model, and the losses of the training run. `label_efficiency` is a table of results.
+to build the model, and the losses of the training run. `label_efficiency` and `equal_seconds` are
+tables of results.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from course_utils.models.recurrent import TextGenerator
 from course_utils.models.vae import VAE
 from course_utils.runtime import DATA_DIR
 from course_utils.training import adamw, binarise, image_batches, restart
+from equal_seconds import equal_seconds
 
 EARLY_STEPS = 60
 """The loss over these first steps is stored, so that a test can repeat them and compare."""
@@ -367,6 +369,12 @@ RECIPES: dict[str, Callable[..., tuple[Any, dict[str, Any]]]] = {
     "digits_vae": digits_vae,
 }
 
+TABLES: dict[str, Callable[[], dict[str, Any]]] = {
+    "label_efficiency": label_efficiency,
+    "equal_seconds": equal_seconds,
+}
+"""Results that a lesson shows, in place of weights."""
+
 
 def store(path: Path, content: Any, table: str, name: str, licence: str = "MIT") -> None:
     """Enter a file's hash in the registry, after writing it if there is content for it."""
@@ -389,9 +397,9 @@ def train(name: str) -> None:
     """Train one checkpoint, store it, and enter its hash in the registry."""
     course_utils.setup()
     folder = DATA_DIR / "checkpoints"
-    if name == "label_efficiency":
-        content = json.dumps(label_efficiency(), indent=1) + "\n"
-        store(DATA_DIR / "label_efficiency.json", content, "shipped", name)
+    if name in TABLES:
+        content = json.dumps(TABLES[name](), indent=1) + "\n"
+        store(DATA_DIR / f"{name}.json", content, "shipped", name)
         return
     model, record = RECIPES[name]()
     weights = folder / f"{name}.weights.h5"
@@ -410,7 +418,7 @@ def train(name: str) -> None:
 def main() -> None:
     """Train the checkpoints named on the command line, or all of them."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    names = [*RECIPES, "label_efficiency"]
+    names = [*RECIPES, *TABLES]
     parser.add_argument("names", nargs="*", choices=[[], *names], help="all when left out")
     for name in parser.parse_args().names or names:
         train(name)

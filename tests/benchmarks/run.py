@@ -24,6 +24,11 @@ from course_utils import checkpoints, datasets, download, text, training  # noqa
 from course_utils.models import recurrent  # noqa: E402
 from course_utils.runtime import DATA_DIR  # noqa: E402
 
+sys.path.insert(0, str(DATA_DIR / "checkpoints"))
+
+import autoencoders  # noqa: E402
+import equal_seconds as comparison  # noqa: E402
+
 Row = tuple[str, str, str, bool | None]  # what, bar, measured, whether the bar is met
 
 EPOCHS = 5
@@ -57,6 +62,33 @@ def tiny_shakespeare() -> Iterator[Row]:
     nats = -model.log_prob(tokenizer.encode(data.validation)).mean()
     yield what, "≤ 1.60, aim 1.52", f"{nats:.3f}", nats <= 1.60
     yield f"… its training, {EPOCHS} epochs", "≤ 100 s", f"{seconds:.0f} s", seconds <= 100
+
+
+def equal_seconds() -> Iterator[Row]:
+    """The GRU and the Transformer of 04a's stored table, trained again here for the same seconds.
+
+    A model for every budget, with the chosen settings and the first seed; steps are fixed
+    beforehand by a measured step. Evaluation and compilation are not counted.
+    """
+    what = "Tiny Shakespeare at equal seconds, nats"
+    try:
+        datasets.text("tiny_shakespeare")
+    except download.DataUnavailable:
+        yield what, "as stored", "unavailable: see above", None
+        return
+    stored = checkpoints.results("equal_seconds")
+    models = {kind: model["chosen"] for kind, model in stored["models"].items()}
+    step = {kind: comparison.step_seconds(kind, chosen) for kind, chosen in models.items()}
+    for budget in stored["budgets"]:
+        here, there = {}, {}
+        for kind, model in stored["models"].items():
+            here[kind] = comparison.measured(kind, models[kind], budget, step[kind])
+            there[kind] = next(row for row in model["rows"] if row["budget"] == budget)
+        nats = ", ".join(f"{kind} {row['nats']:.3f}" for kind, row in here.items())
+        bar = ", ".join(f"{row['nats']:.3f}" for row in there.values())
+        real = " and ".join(f"{row['seconds']:.0f}" for row in here.values())
+        best, once = (min(rows, key=lambda k: rows[k]["nats"]) for rows in (here, there))
+        yield f"{what}: {budget} s", f"{bar}, stored", f"{nats} in {real} s", best == once
 
 
 def generation(length: int = 200) -> Iterator[Row]:
@@ -100,9 +132,21 @@ def notebook(name: str = "04a_text_generation") -> Iterator[Row]:
         yield f"{name}, {key}", f"≤ {bar} {unit}", measured, None if value is None else value <= bar
 
 
+PARTS = (
+    importing,
+    generation,
+    tiny_shakespeare,
+    equal_seconds,
+    autoencoders.digits_autoencoders,
+    autoencoders.mnist_autoencoders,
+    notebook,
+)
+
+
 def main() -> None:
-    """Run every measurement and print one table."""
-    rows = [row for part in (importing, generation, tiny_shakespeare, notebook) for row in part()]
+    """Run every measurement, or those named on the command line, and print one table."""
+    wanted = sys.argv[1:] or [part.__name__ for part in PARTS]
+    rows = [row for part in PARTS if part.__name__ in wanted for row in part()]
     table = [("what", "bar", "measured", "")]
     table += [(*row[:3], {True: "met", False: "MISSED", None: "–"}[row[3]]) for row in rows]
     widths = [max(len(line[i]) for line in table) for i in range(4)]

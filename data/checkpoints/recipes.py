@@ -34,7 +34,7 @@ EARLY_STEPS = 60
 
 MASKED_EPOCHS, CLASSIFIER_EPOCHS = 600, 60
 
-VAE_STEPS = 4000
+VAE_STEPS = 2800
 VAE_AUGMENTATION: dict[str, Any] = {"degrees": 10.0, "zoom": 0.1, "shift": 1.0, "contrast": 1.36}
 
 LABELS, SEEDS = (10, 30, 100, 300, 1000, 4000), (0, 1, 2)

@@ -1,7 +1,7 @@
 """Variational autoencoders for equal seconds, on the course's digits and on all of MNIST.
 
 All choices (rates, sizes, steps) were made on validation digits, or on the last 5,000 training
-images of MNIST. On the digits both models see the same augmented images.
+images of MNIST.
 """
 
 from __future__ import annotations
@@ -88,13 +88,27 @@ def digits_autoencoders() -> Iterator[Row]:
 
     keras.utils.set_random_seed(0)
     steps = steps_within(seconds, lambda: VAE(20, 400, blocks=0), batches)
+    same = VAE(20, 400, blocks=0)
+    taken = fitted(same, batches(steps), 6e-3)
+    other = -same.importance_weighted_bound(test, k=500).mean()
+    still = image_batches(data.train.images, batch_size=200, steps=steps, binary=True, **STILL)
     plain = VAE(20, 400, blocks=0)
-    taken = fitted(plain, batches(steps), 3e-3)
-    other = -plain.importance_weighted_bound(test, k=500).mean()
+    fitted(plain, still, 1e-3)
+    unchanged = -plain.importance_weighted_bound(test, k=500).mean()
     yield "digits_vae, test digits, k = 500", "≤ 99 nats, aim 95", f"{best:.1f}", best <= 99
     yield "… its training", "≤ 60 s", f"{seconds} s", seconds <= 60
     measured = f"{other - best:.1f} nats ({other:.1f} after {steps:,} steps, {taken:.0f} s)"
-    yield "… better than 784-400-20, equal seconds", "≥ 4 nats", measured, other - best >= 4
+    yield "… better than 784-400-20 on the same images", "≥ 4 nats", measured, other - best >= 4
+    measured = f"{unchanged - best:.1f} nats ({unchanged:.1f})"
+    yield "… than 784-400-20 without augmentation", "≥ 4 nats", measured, unchanged - best >= 4
+    steps = steps_within(seconds, SeeingVAE, batches)
+    seeing = SeeingVAE()
+    taken = fitted(seeing, batches(steps), 3e-3)
+    bill = minus_elbo(seeing, test)  # no less than what k = 500 would say
+    measured = (
+        f"{other - bill:.1f} nats (minus the ELBO {bill:.1f}, {steps:,} steps, {taken:.0f} s)"
+    )
+    yield "… the same with a decoder that sees 7 × 7", "≥ 4 nats", measured, other - bill >= 4
 
 
 def mnist_autoencoders() -> Iterator[Row]:

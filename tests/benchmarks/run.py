@@ -27,6 +27,7 @@ from course_utils.runtime import DATA_DIR  # noqa: E402
 sys.path.insert(0, str(DATA_DIR / "checkpoints"))
 
 import autoencoders  # noqa: E402
+
 import equal_seconds as comparison  # noqa: E402
 
 Row = tuple[str, str, str, bool | None]  # what, bar, measured, whether the bar is met

@@ -54,32 +54,26 @@ def background(notebook: Notebook, seconds: float = 30) -> None:
     notebook.changed(alternative, said, seconds)
 
 
-def attention(notebook: Notebook, seconds: float = 30) -> None:
-    """The viewer: another token, another head, and the words say what it looks at."""
-    alternative = ".course-attention .course-alternative"
-    for label in ("at", "head"):
-        said = notebook.text(alternative)
-        before, after = notebook.move_slider(label, steps=1)
-        assert before != after, f"the slider {label} still shows {before}"
-        notebook.changed(alternative, said, seconds)
+def viewer(part: str, *labels: str) -> Callable[[Notebook], None]:
+    """Move each of these sliders of a part, one after the other, and its words change."""
 
+    def steps(notebook: Notebook, seconds: float = 30) -> None:
+        alternative = f".{part} .course-alternative"
+        for label in labels:
+            said = notebook.text(alternative)
+            before, after = notebook.move_slider(label, steps=1)
+            assert before != after, f"the slider {label} still shows {before}"
+            notebook.changed(alternative, said, seconds)
 
-def autoencoder(notebook: Notebook, seconds: float = 30) -> None:
-    """The latent explorer: another dimension and value, and the words say how it is read."""
-    alternative = ".course-latent .course-alternative"
-    for label in ("dimension", "value"):
-        said = notebook.text(alternative)
-        before, after = notebook.move_slider(label, steps=1)
-        assert before != after, f"the slider {label} still shows {before}"
-        notebook.changed(alternative, said, seconds)
+    return steps
 
 
 # What a reader does in each notebook with an interactive part, after running all of it.
 STEPS: dict[str, Callable[[Notebook], None]] = {
     "01_background": background,
     "02_concepts": concepts,
-    "03a_variational_autoencoder": autoencoder,
-    "03c_attention": attention,
+    "03a_variational_autoencoder": viewer("course-latent", "dimension", "value"),
+    "03c_attention": viewer("course-attention", "at", "head"),
     "04a_text_generation": text_generation,
 }
 

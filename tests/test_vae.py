@@ -5,7 +5,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from scipy.stats import norm
+import tensorflow as tf
+from scipy.stats import multivariate_normal, norm
 
 from course_utils import training
 from course_utils.models.vae import VAE, bernoulli_log_prob, kl_divergence
@@ -93,6 +94,30 @@ def test_the_elbo_is_below_by_the_divergence_from_the_posterior(model):
     assert np.all(np.abs(gap - divergence) < 4 * error + 1e-3)
 
 
+def test_the_linear_model_where_everything_is_known():
+    """x = W z + b + noise with orthogonal columns in W, so that the posterior is diagonal."""
+    rng = np.random.default_rng(0)
+    W, b, s = np.linalg.qr(rng.normal(size=(5, 3)))[0] * [2.0, 1.0, 0.3], rng.normal(size=5), 0.7
+    x = rng.normal(size=5)
+    log_p = multivariate_normal.logpdf(x, b, W @ W.T + s**2 * np.eye(5))
+    variance = 1 / (1 + np.diag(W.T @ W) / s**2)  # of the posterior
+    mean = variance * (W.T @ (x - b)) / s**2
+
+    def elbo(m, log_var):
+        misfit = np.sum((x - b - W @ m) ** 2) + np.sum(W**2 @ np.exp(log_var))
+        distortion = 2.5 * np.log(2 * np.pi * s**2) + misfit / (2 * s**2)
+        return -distortion - np.sum(kl_divergence(m, log_var))
+
+    assert elbo(mean, np.log(variance)) == pytest.approx(log_p, abs=1e-5)
+    for _ in range(100):
+        m, log_var = rng.normal(size=3), rng.normal(size=3)
+        # The divergence from the posterior, in its own units: shifted and scaled to N(0, 1).
+        m_own, log_var_own = (m - mean) / np.sqrt(variance), log_var - np.log(variance)
+        gap = log_p - elbo(m, log_var)
+        assert gap > 0
+        assert gap == pytest.approx(np.sum(kl_divergence(m_own, log_var_own)), rel=1e-5, abs=1e-5)
+
+
 def test_more_draws_come_closer_to_the_exact_value():
     model = small(log_var=0.5)
     x = np.repeat(ALL_IMAGES, 20, axis=0)
@@ -173,6 +198,23 @@ def test_it_learns_which_row_is_dark():
     assert history["rate"][-1] > 0.8 * np.log(6)
     samples = model.sample(200)
     assert np.mean(np.sort(samples.mean(axis=2), axis=1)[:, -1] > 0.6) > 0.6  # one dark row
+
+
+def test_the_path_through_the_draw_has_the_smaller_variance():
+    """Two estimators of the gradient of E_q[log p(x | z)] with respect to q's mean."""
+    model, _ = trained(patterns(1000, 0))
+    x = patterns(1, 3)
+    mean, log_var = model.encode(x)
+    noise = tf.constant(np.random.default_rng(0).normal(size=(20_000, 2)), tf.float32)
+    z = mean + tf.exp(log_var / 2) * noise
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        f = bernoulli_log_prob(model.decoder(z), x)
+    path = tape.gradient(f, z).numpy()
+    score = f.numpy()[:, None] * (noise / tf.exp(log_var / 2)).numpy()
+    error = np.sqrt((path.var(axis=0) + score.var(axis=0)) / len(z))
+    assert np.all(np.abs(path.mean(axis=0) - score.mean(axis=0)) < 4 * error)
+    assert score.var(axis=0).sum() > 10 * path.var(axis=0).sum()
 
 
 def test_a_high_price_leaves_no_code():

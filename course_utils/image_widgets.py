@@ -71,7 +71,7 @@ def latent_page(
         f"Image {image} rebuilt, read as {read[0]}; with z[{dimension}] = {value:g} in place of "
     )
     words += f"{codes[image][dimension]:.1f}, read as {read[1]}. Then z[{dimension}] from -3 to 3: "
-    return picture([decoded], words + ", ".join(read[2:]) + ".", zoom=2)
+    return picture([decoded], words + ", ".join(read[2:]) + ".", zoom=3)
 
 
 def errors_page(predicted: dict[str, Array], images: Array, labels: Array) -> str:

@@ -110,20 +110,8 @@ def one_pass(
         optimizer=adamw(int(windows.cardinality())),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    early = EarlyLoss()
-    start = time.perf_counter()
-    model.fit(
-        windows.take(max_steps) if max_steps else windows,
-        callbacks=[early],
-        shuffle=False,
-        verbose=0,
-    )
-    log_prob = model.log_prob(held_out)
-    return {
-        "seconds": round(time.perf_counter() - start),
-        "early_loss": early.value,
-        "val_loss": [round(float(-log_prob.mean()), 4)],
-    }
+    record = fit_once(model, windows, max_steps)
+    return record | {"val_loss": [round(float(-model.log_prob(held_out).mean()), 4)]}
 
 
 def place_names(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:

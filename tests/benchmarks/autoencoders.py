@@ -17,7 +17,7 @@ from keras import ops
 import recipes
 from course_utils import datasets, download
 from course_utils.models.vae import VAE
-from course_utils.training import adamw, binarise, image_batches
+from course_utils.training import adamw, binarise, image_batches, restart
 
 Row = tuple[str, str, str, bool | None]  # what, bar, measured, whether the bar is met
 
@@ -50,11 +50,9 @@ class SeeingVAE(VAE):
 def fitted(model: VAE, batches: Any, rate: float, decay: float = 0.01) -> float:
     """Seconds of `fit` over all batches, once the training step is traced."""
     model.compile(adamw(len(batches), rate, weight_decay=decay))
-    start_weights = model.get_weights()
+    weights = model.get_weights()
     model.fit(batches.take(3), shuffle=False, verbose=0)
-    model.set_weights(start_weights)
-    for variable in model.optimizer.variables:
-        variable.assign(ops.zeros_like(variable))
+    restart(model, weights)
     start = time.perf_counter()
     model.fit(batches, shuffle=False, verbose=0)
     return time.perf_counter() - start

@@ -74,6 +74,48 @@ def latent_page(
     return picture([decoded], words + ", ".join(read[2:]) + ".", zoom=3)
 
 
+def morph_page(model: VAE, judge: DigitClassifier, images: Array, first: int, second: int) -> str:
+    """Nine steps from the code of one image to that of another, above the blends of their pixels.
+
+    `images` are (N, height, width) binary, for the encoder of the model.
+    """
+    share = np.linspace(0, 1, 9, dtype=np.float32)[:, None]
+    start, end = np.asarray(model.encode(images[[first, second]])[0])
+    decoded = model.decode((1 - share) * start + share * end)
+    blends = (1 - share[..., None]) * images[first] + share[..., None] * images[second]
+    p = judge.probabilities(decoded)
+    read = ", ".join(f"{row.argmax()} ({row.max():.0%})" for row in p)
+    words = f"From image {first} to image {second}. Top: decoded along the line between the codes, "
+    return picture([decoded, blends], words + f"read as {read}. Bottom: the pixels blended.", 5)
+
+
+def erase_page(
+    fills: dict[str, Callable[[Array, Array], Array]],
+    judge: DigitClassifier,
+    images: Array,
+    parts: dict[str, Array],
+    image: int,
+    erased: str,
+) -> str:
+    """One of the images, what is left of it, and how each model fills what is erased.
+
+    Args:
+        fills: name of a model to a function of images and of what is observed, as `VAE.fill`.
+        judge: reads what comes out.
+        images: (N, height, width), binary.
+        parts: name of what is erased to what is left, boolean, of one image's shape.
+        image: which of the images.
+        erased: which of the parts.
+    """
+    x, seen = images[image : image + 1], parts[erased]
+    filled = [fill(x, seen) for fill in fills.values()]
+    p = judge.probabilities(np.concatenate(filled).astype(np.float32))
+    named = zip(fills, p, strict=True)
+    read = "; ".join(f"{name}, read as {row.argmax()} ({row.max():.0%})" for name, row in named)
+    words = f"Image {image}: whole; without its {erased} half; filled by {read}."
+    return picture([np.concatenate([x, x * seen, *filled])], words, zoom=5)
+
+
 def errors_page(predicted: dict[str, Array], images: Array, labels: Array) -> str:
     """Accuracy of some classifiers, and the images that each gets wrong, at most 24 of them.
 

@@ -79,6 +79,18 @@ def digits(name: str = "digits") -> ImageData:
     return ImageData(name, ready[0], ready[1], ready[2], source, licence)
 
 
+def checked(images: Any, size: int = 28) -> Array:
+    """The images as float32; a ValueError unless they are (N, size, size) with values in [0, 1]."""
+    x = np.asarray(images, np.float32)
+    if x.ndim != 3 or x.shape[1:] != (size, size):
+        raise ValueError(f"images of shape {x.shape}; expected (N, {size}, {size})")
+    if len(x) and not (x.min() >= 0 and x.max() <= 1):
+        raise ValueError(
+            f"grey values from {x.min():g} to {x.max():g}; expected 0 to 1: divide bytes by 255"
+        )
+    return x
+
+
 def _in_turns(labels: Array, order: Array) -> Array:
     """The indices in `order`, rearranged so that classes take turns."""
     own = labels[order]

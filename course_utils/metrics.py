@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import lzma
 import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
+
+from course_utils.images import checked
 
 
 def bits_per_character(log_prob: NDArray[Any] | float, characters: int) -> float:
@@ -86,3 +92,82 @@ def frechet_distance(a: NDArray[Any], b: NDArray[Any]) -> float:
     values = np.linalg.eigvals(cov_a @ cov_b)  # of a product of two covariances: never negative
     root = np.sqrt(np.clip(values.real, 0, None)).sum()
     return float(np.sum((mean_a - mean_b) ** 2) + np.trace(cov_a + cov_b) - 2 * root)
+
+
+def precision_recall(
+    real: NDArray[Any], made: NDArray[Any], neighbours: int = 3
+) -> tuple[float, float]:
+    """Share of made rows that lie where real ones are, and share of real rows where made ones are.
+
+    A row "lies where others are" if it is within one of them's distance to its `neighbours`-th
+    nearest neighbour. Both depend on the number of rows: give equally many, (N, D) each.
+
+    Source: Kynkäänniemi et al. (2019), Improved precision and recall metric for assessing
+    generative models.
+
+    Raises:
+        ValueError: if there are different numbers of rows, or too few for the neighbours.
+    """
+    if len(real) != len(made) or len(real) <= neighbours:
+        raise ValueError(
+            f"{len(real)} real and {len(made)} made rows; both must be equally many, and more than "
+            f"the {neighbours} neighbours"
+        )
+
+    def inside(rows: NDArray[Any], others: NDArray[Any]) -> float:
+        radius = np.partition(cdist(others, others), neighbours, axis=1)[:, neighbours]  # 0: itself
+        return float((cdist(rows, others) <= radius).any(axis=1).mean())
+
+    return inside(made, real), inside(real, made)
+
+
+@dataclass(frozen=True)
+class ImageModel:
+    """A line of `compare_images`: how to draw n images, and what is known of the model."""
+
+    name: str
+    sample: Callable[[int], NDArray[Any]]  # n to (n, height, width) in [0, 1]
+    nats: float | None = None  # minus a bound on the log-likelihood, or minus that itself
+    seconds: float | None = None  # of training
+
+
+def compare_images(
+    models: list[ImageModel],
+    features: Callable[[NDArray[Any]], NDArray[Any]],
+    train: NDArray[Any],
+    held_out: NDArray[Any],
+) -> list[dict[str, Any]]:
+    """One table for all models, measured on as many samples as there are held-out images.
+
+    Args:
+        models: what to compare; real images and noise may be among them, as floor and ceiling.
+        features: of images, (N, height, width) to (N, D).
+        train: the training images; Frechet distances and nearest images are to these.
+        held_out: real images that no model has seen, for precision and recall.
+
+    Returns:
+        A row a model: `name`, `nats`, `frechet` (squared), `precision`, `recall`, `seconds`,
+        `ms` a sample, and `nearer`: the share of samples whose nearest training image, in squared
+        pixel distance, is nearer than that of the median held-out image.
+
+    Raises:
+        ValueError: if a model's samples are no images with values in [0, 1].
+    """
+    known, real, rows = features(train), features(held_out), []
+
+    def apart(images: NDArray[Any]) -> NDArray[Any]:
+        return cdist(*(np.reshape(x, (len(x), -1)) for x in (images, train))).min(axis=1)
+
+    usual = np.median(apart(held_out))
+    for model in models:
+        model.sample(len(held_out))  # what is compiled is compiled here
+        start = time.perf_counter()
+        images = checked(model.sample(len(held_out)))
+        seconds = time.perf_counter() - start
+        made = features(images)
+        precision, recall = precision_recall(real, made)
+        row = {"name": model.name, "nats": model.nats, "frechet": frechet_distance(made, known)}
+        row |= {"precision": precision, "recall": recall, "seconds": model.seconds}
+        row |= {"ms": 1000 * seconds / len(images), "nearer": np.mean(apart(images) < usual)}
+        rows.append(row)
+    return rows

@@ -75,8 +75,11 @@ def test_it_loads_as_described(name, described):
 
 def test_the_record_tells_of_a_training_that_went_well(described):
     record = described["record"]
-    # The mean image alone, learned in no time, brings a masked loss down by a factor of two.
-    least = 1.3 if described["kind"] == "TextGenerator" else 2.5
+    # The mean image alone, learned in no time, brings a masked loss down by a factor of two. The
+    # loss of a GAN tells nothing; its samples are held against 55, which noise gets.
+    least = {"TextGenerator": 1.3, "GAN": 0.0}.get(described["kind"], 2.5)
+    if described["kind"] == "GAN":
+        assert record["val_loss"][-1] < 3
     assert record["early_loss"] > least * record["val_loss"][-1]
     assert record["seconds"] > 0 and record["trained_on"]
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import NearestNeighbors
 from sklearn.semi_supervised import LabelSpreading
 
@@ -19,6 +20,7 @@ from course_utils.exercises import (
     attention,
     background,
     concepts,
+    image_generation,
     recurrent_networks,
     start_here,
     variational_autoencoder,
@@ -46,6 +48,9 @@ QUESTIONS = {
     "recurrent_networks.reach": recurrent_networks.reach,
     "recurrent_networks.clip": recurrent_networks.clip,
     "recurrent_networks.beat_this": recurrent_networks.beat_this,
+    "image_generation.best_answer": image_generation.best_answer,
+    "image_generation.losses": image_generation.losses,
+    "image_generation.beat_this": image_generation.beat_this,
     "text_generation.bits": lesson.bits,
     "text_generation.temperature": lesson.temperature,
     "text_generation.beat_this": lesson.beat_this,
@@ -118,6 +123,11 @@ def only_before(scores):
 
 def lower(scores, fill=-np.inf):
     return np.where(np.tri(len(scores)), scores, fill)
+
+
+def gan_losses(real, made):
+    made_real = np.logaddexp(0, -made).mean()
+    return np.logaddexp(0, -real).mean() + np.logaddexp(0, made).mean(), made_real
 
 
 # question, wrong answer, a part of the hint that this mistake gets and no other
@@ -308,6 +318,35 @@ MISTAKES = [
     (variational_autoencoder.bound, lambda w: shifted(w, w.max()), "from image to image"),
     (variational_autoencoder.bound, lambda w: shifted(w, w[0]), "from image to image"),
     (variational_autoencoder.bound, lambda w: shifted(w, w.mean(axis=0)), "from image to image"),
+    (image_generation.best_answer, lambda x: x.mean(axis=0), "under the squared error"),
+    (image_generation.best_answer, np.median, "one number for all pixels"),
+    (image_generation.best_answer, lambda x: x.mean(axis=0).round(), "some are grey"),
+    (image_generation.best_answer, lambda x: x, "one answer of shape (1, 3)"),
+    (image_generation.best_answer, lambda x: x[0], "expected [[1."),
+    (image_generation.losses, lambda r, m: gan_losses(r, m)[::-1], "the critic's loss comes first"),
+    (
+        image_generation.losses,
+        lambda r, m: (gan_losses(r, m)[0], -np.logaddexp(0, m).mean()),
+        "hardly a gradient",
+    ),
+    (
+        image_generation.losses,
+        lambda r, m: (gan_losses(r, m)[0] / 2, gan_losses(r, m)[1]),
+        "a sum of two means",
+    ),
+    (image_generation.losses, lambda r, m: 3 * np.array(gan_losses(r, m)), "not sums"),
+    (image_generation.losses, lambda r, m: gan_losses(m, r), "real and made are exchanged"),
+    (image_generation.losses, lambda r, m: gan_losses(-r, -m), "check the signs"),
+    (image_generation.losses, lambda r, m: gan_losses(r, m)[0], "two numbers are wanted"),
+    (image_generation.losses, lambda r, m: (1.0, 2.0), "expected [0.9"),
+    (
+        image_generation.losses,
+        lambda r, m: (
+            np.log(1 + np.exp(-r)).mean() + np.log(1 + np.exp(m)).mean(),
+            np.log(1 + np.exp(-m)).mean(),
+        ),
+        "overflows",
+    ),
 ]
 
 
@@ -329,6 +368,7 @@ def test_a_stub_is_not_attempted(name, capsys):
         set_recurrence()
         set_letters()
         set_codes()
+        set_decoder()
     for stub in stubs:
         assert QUESTIONS[name].check(stub) is None  # nothing below the cell but what is printed
         assert capsys.readouterr().out.startswith("Not attempted yet: ")
@@ -344,6 +384,7 @@ def test_the_printed_solution_is_right(name, capsys):
     set_recurrence()
     set_letters()
     set_codes()
+    set_decoder()
 
     class Model:  # the mixture in the lesson's solution is of a GRU and a 5-gram
         rnn_units = 1
@@ -361,7 +402,7 @@ def test_the_printed_solution_is_right(name, capsys):
     namespace |= {"tf": tf, "keras": keras, "best": AUTOENCODER}
     namespace |= {"kl_divergence": kl_divergence, "bernoulli_log_prob": bernoulli_log_prob}
     namespace |= {"shipped": Shipped, "NearestNeighbors": NearestNeighbors}
-    namespace["LabelSpreading"] = LabelSpreading
+    namespace |= {"LabelSpreading": LabelSpreading, "GaussianMixture": GaussianMixture}
     before = set(namespace)
     if "=" in source or "def " in source:
         exec(source, namespace)
@@ -802,4 +843,57 @@ def test_a_changed_decoder_is_put_back():
 
 def test_the_codes_must_be_set_first():
     said = variational_autoencoder.beat_this.feedback(lambda x, mean, log_var: (mean, log_var))
+    assert "run the cell with beat_this.set_task(...) first" in said
+
+
+# --- beat this number, with codes of one's own ---------------------------------------------------
+
+
+class Eye:
+    """In place of the classifier: the pixels are the features."""
+
+    def features(self, images):
+        return images.reshape(len(images), -1)
+
+
+def set_decoder():
+    """Ask for codes of a random decoder; the training images are those of two narrow groups."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(0, 0.3, (400, 2)).astype(np.float32) + rng.choice([-2, 2], (400, 1))
+    x = AUTOENCODER.decode(z.astype(np.float32))
+    task = image_generation.beat_this
+    task.set_task(AUTOENCODER, Eye(), x, score=0.05)
+    task.codes = z.astype(np.float32)  # as if the encoder were perfect
+
+
+DRAWING_CHEATS = {
+    "the prior": (lambda codes, n: np.random.default_rng(0).normal(size=(n, 2)), "not low enough"),
+    "copies": (lambda codes, n: codes[np.arange(n) % len(codes)], "that is copying"),
+    "nearly copies": (lambda codes, n: codes[np.arange(n) % 400] + 1e-3, "that is copying"),
+    "too few": (lambda codes, n: codes[:5], "500 codes have shape (500, 2), got (5, 2)"),
+    "not a number": (lambda codes, n: np.full((n, 2), np.nan), "are not finite"),
+    "returns nothing": (lambda codes, n: None, "end it with a return statement"),
+}
+
+
+@pytest.mark.parametrize("cheat", DRAWING_CHEATS)
+def test_cheats_with_drawn_codes_are_caught(cheat):
+    set_decoder()
+    draw, fragment = DRAWING_CHEATS[cheat]
+    assert fragment in image_generation.beat_this.feedback(draw)
+
+
+def test_two_groups_beat_the_number(capsys):
+    set_decoder()
+
+    def two_groups(codes, n):
+        return GaussianMixture(2, random_state=0).fit(codes).sample(n)[0]
+
+    assert image_generation.beat_this.feedback(two_groups) == "Right."
+    assert "the number to beat is 0.05" in capsys.readouterr().out
+
+
+def test_the_decoder_must_be_set_first():
+    vars(image_generation.beat_this).pop("score", None)
+    said = image_generation.beat_this.feedback(lambda codes, n: codes)
     assert "run the cell with beat_this.set_task(...) first" in said

@@ -131,3 +131,63 @@ def test_frechet_distance_of_covariances_that_do_not_commute():
     root = scipy.linalg.sqrtm(c_a @ c_b).real
     expected = np.sum((a.mean(0) - b.mean(0)) ** 2) + np.trace(c_a + c_b - 2 * root)
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-6)
+
+
+def test_precision_and_recall_by_hand():
+    real = np.array([[0.0], [1.0], [2.0], [10.0]])
+    made = np.array([[0.5], [1.5], [2.5], [3.5]])
+    # With one neighbour: reals reach 1, 1, 1 and 8 far; made ones 1 each.
+    assert metrics.precision_recall(real, made, neighbours=1) == (1.0, 0.75)
+    assert metrics.precision_recall(made, real, neighbours=1) == (0.75, 1.0)
+
+
+def test_what_is_left_out_costs_recall_and_what_is_outside_precision():
+    rng = np.random.default_rng(0)
+    lumps = rng.normal(size=(300, 2)) + np.repeat([[0, 0], [9, 0], [0, 9]], 100, axis=0)
+    one, far = rng.normal(size=(300, 2)), rng.normal(size=(300, 2)) + 50
+    precision, recall = metrics.precision_recall(lumps, one)
+    assert precision > 0.85 and 0.2 < recall < 0.4
+    assert metrics.precision_recall(lumps, far) == (0, 0)
+
+
+@pytest.mark.parametrize(("rows", "others"), [(5, 6), (3, 3)])
+def test_precision_of_rows_that_cannot_be_compared(rows, others):
+    with pytest.raises(ValueError, match=f"{rows} real and {others} made rows"):
+        metrics.precision_recall(np.zeros((rows, 2)), np.zeros((others, 2)))
+
+
+def images_of(n, seed):
+    return np.random.default_rng(seed).random((n, 28, 28)).astype(np.float32) ** 2
+
+
+def table(*samples):
+    models = [metrics.ImageModel(f"model {i}", s, nats=1.5 * i) for i, s in enumerate(samples)]
+    return metrics.compare_images(models, rows_of, images_of(200, 0), images_of(60, 1))
+
+
+def rows_of(images):
+    return images.reshape(len(images), 28, 28).mean(axis=2)[:, :6]
+
+
+def test_one_table_for_all_models():
+    real, copies, grey = table(
+        lambda n: images_of(n, 2), lambda n: images_of(200, 0)[:n], lambda n: images_of(n, 2) / 2
+    )
+    assert real["frechet"] < 0.2 * grey["frechet"]
+    assert copies["nearer"] == 1 and 0.25 < real["nearer"] < 0.75
+    assert real["precision"] > 0.7 and grey["precision"] < 0.1
+    assert (copies["name"], copies["nats"], copies["seconds"]) == ("model 1", 1.5, None)
+    assert all(row["ms"] >= 0 for row in (real, copies, grey))
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (np.full((60, 28, 28), np.nan), "grey values from nan to nan"),
+        (np.full((60, 28, 28), -0.5), "grey values from -0.5 to -0.5; expected 0 to 1"),
+        (np.zeros((60, 784)), r"images of shape \(60, 784\); expected \(N, 28, 28\)"),
+    ],
+)
+def test_samples_that_are_no_images_do_not_reach_the_table(made, said):
+    with pytest.raises(ValueError, match=said):
+        table(lambda n: made)

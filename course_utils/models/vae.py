@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from course_utils.images import checked
 from course_utils.training import BuildsOnCompile
 
 Array = np.ndarray[Any, Any]
@@ -57,6 +58,42 @@ class ResidualDense(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="course_utils")
+class ImageGenerator(keras.layers.Layer):
+    """A dense layer, a GRU and a dense layer that write an image from a code, row by row.
+
+    The GRU reads the dense layer's output once for each of the `rows`; its state, which is all
+    that differs from one row to the next, says how far the image has got.
+    """
+
+    def __init__(
+        self, latent_dim: int, output_dim: int, rnn_units: int, rows: int = 28, **kwargs: Any
+    ) -> None:
+        """Make the layers for codes of `latent_dim` numbers and images of `output_dim` pixels.
+
+        A ValueError if the pixels do not fill the `rows`.
+        """
+        if output_dim % rows:
+            raise ValueError(f"output_dim {output_dim} is not a number of whole rows, of {rows}")
+        super().__init__(**kwargs)
+        self.latent_dim = latent_dim
+        self.dense1 = keras.layers.Dense(rnn_units, activation="relu")
+        self.repeat = keras.layers.RepeatVector(rows)
+        self.rnn = keras.layers.GRU(rnn_units, return_sequences=True)
+        self.dense2 = keras.layers.Dense(output_dim // rows)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create the weights."""
+        self.dense1.build((None, self.latent_dim))
+        self.rnn.build((None, None, self.dense1.units))
+        self.dense2.build((None, None, self.dense1.units))
+
+    def call(self, z: Any) -> Any:
+        """Logits (batch, rows, output_dim / rows) for codes (batch, latent_dim)."""
+        x = self.repeat(self.dense1(z))  # (batch, rows, rnn_units)
+        return self.dense2(self.rnn(x))
+
+
+@keras.saving.register_keras_serializable(package="course_utils")
 class VAE(BuildsOnCompile, keras.Model):
     """A Gaussian q(z | x), a standard normal prior, and independent binary pixels given z.
 
@@ -64,8 +101,11 @@ class VAE(BuildsOnCompile, keras.Model):
     times rate in nats an image, which for beta 1 is an estimate of minus the ELBO. log p(x)
     itself is out of reach: `importance_weighted_bound` rises towards it.
 
+    With `classes` it is a model of p(x | class), and every x is a pair, (images, labels).
+
     Source: Kingma & Welling (2014), Auto-encoding variational Bayes; Higgins et al. (2017) for
-    beta, Alemi et al. (2018), Fixing a broken ELBO, for rate and distortion.
+    beta; Alemi et al. (2018), Fixing a broken ELBO, for rate and distortion; Sohn et al. (2015),
+    Learning structured output representation, for classes.
     """
 
     def __init__(
@@ -75,6 +115,8 @@ class VAE(BuildsOnCompile, keras.Model):
         blocks: int = 1,
         beta: float = 1.0,
         size: int = 28,
+        decoder: str = "dense",
+        classes: int = 0,
         **kwargs: Any,
     ) -> None:
         """Make the encoder and the decoder: a dense layer, the blocks, a dense layer each.
@@ -85,30 +127,46 @@ class VAE(BuildsOnCompile, keras.Model):
             blocks: residual blocks in each network; without them each has one hidden layer.
             beta: price of the rate, the KL term; 0 leaves the reconstruction alone.
             size: height and width of an image.
+            decoder: `"dense"`; `"rows"` for an `ImageGenerator` of `width` units; or
+                `"convolutional"`, with convolutions in the encoder too.
+            classes: number of classes that the decoder is told; the encoder is not.
             **kwargs: passed on to `keras.Model`.
 
         Raises:
-            ValueError: if beta is negative.
+            ValueError: if beta is negative, or the decoder is unknown.
         """
         if beta < 0:
             raise ValueError(
                 f"beta must not be negative, got {beta}: the loss would pay for a posterior far "
                 "from the prior; use 0 to leave the KL term out"
             )
+        if decoder not in ("dense", "rows", "convolutional"):
+            raise ValueError(f'decoder must be "dense", "rows" or "convolutional", got {decoder!r}')
         super().__init__(**kwargs)
         self.settings: dict[str, Any] = {"latent_dim": latent_dim, "width": width}
         self.settings |= {"blocks": blocks, "beta": beta, "size": size}
-        self.latent_dim, self.beta = latent_dim, beta
-        layers = keras.layers
+        self.settings |= {"decoder": decoder, "classes": classes}
+        self.latent_dim, self.beta, self.classes, self.size = latent_dim, beta, classes, size
+        layers, code = keras.layers, latent_dim + classes
 
         def network(shape: tuple[int, ...], outputs: int) -> list[Any]:
             residual = [ResidualDense() for _ in range(blocks)]
             ends = layers.Activation("gelu"), layers.Dense(outputs)
             return [layers.Input(shape), layers.Flatten(), layers.Dense(width), *residual, *ends]
 
-        self.encoder = keras.Sequential(network((size, size), 2 * latent_dim))
-        self.decoder = keras.Sequential(network((latent_dim,), size**2))
-        self.decoder.add(layers.Reshape((size, size)))
+        seen, written = network((size, size), 2 * latent_dim), network((code,), size**2)
+        if decoder == "rows":
+            written = [layers.Input((code,)), ImageGenerator(code, size**2, width, size)]
+        if decoder == "convolutional":
+            half: Any = {"kernel_size": 4, "strides": 2, "padding": "same"}
+            down = [layers.Conv2D(n, activation="gelu", **half) for n in (32, 64)]
+            seen[1:1] = [layers.Reshape((size, size, 1)), *down]
+            written = [*network((code,), 4 * size**2), layers.Reshape((size // 4, size // 4, 64))]
+            written += [layers.Activation("gelu")]
+            written += [layers.Conv2DTranspose(32, activation="gelu", **half)]
+            written += [layers.Conv2DTranspose(1, **half)]
+        self.encoder = keras.Sequential(seen)
+        self.decoder = keras.Sequential([*written, layers.Reshape((size, size))])
         self.seeds = keras.random.SeedGenerator()
         self.rate, self.distortion = (keras.metrics.Mean(name) for name in ("rate", "distortion"))
 
@@ -117,15 +175,25 @@ class VAE(BuildsOnCompile, keras.Model):
         self.built = True
 
     def encode(self, x: Any) -> tuple[Any, Any]:
-        """Mean and log-variance of q(z | x), each (batch, latent_dim); the latter in [-12, 6]."""
+        """Mean and log-variance of q(z | x), each (batch, latent_dim); the latter in [-12, 6].
+
+        Here `x` is the images alone, with classes too.
+        """
         mean, log_var = ops.split(self.encoder(x), 2, axis=-1)
         return mean, ops.clip(log_var, -12.0, 6.0)  # beyond that, exp(log_var) breaks training
 
+    def logits(self, z: Any, labels: Any = None) -> Any:
+        """Log-odds of each pixel being 1, (batch, size, size), for z and, with classes, labels."""
+        if self.classes:
+            z = ops.concatenate([z, ops.one_hot(labels, self.classes)], axis=-1)
+        return self.decoder(z)
+
     def call(self, x: Any, seed: int | None = None) -> tuple[Any, Any, Any]:
         """Logits (batch, size, size) for one z drawn from q(z | x); q's mean and log-variance."""
-        mean, log_var = self.encode(x)
+        images, labels = x if self.classes else (x, None)
+        mean, log_var = self.encode(images)
         noise = keras.random.normal(ops.shape(mean), seed=self.seeds if seed is None else seed)
-        return self.decoder(mean + ops.exp(0.5 * log_var) * noise), mean, log_var
+        return self.logits(mean + ops.exp(0.5 * log_var) * noise, labels), mean, log_var
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, *_: Any, **__: Any
@@ -133,22 +201,23 @@ class VAE(BuildsOnCompile, keras.Model):
         """Distortion plus beta times rate, a mean over the batch; `fit` calls it."""
         logits, mean, log_var = y_pred
         rate = ops.mean(ops.sum(kl_divergence(mean, log_var), axis=-1))
-        distortion = -ops.mean(bernoulli_log_prob(logits, x))
+        distortion = -ops.mean(bernoulli_log_prob(logits, x[0] if self.classes else x))
         self.rate.update_state(rate)
         self.distortion.update_state(distortion)
         return distortion + self.beta * rate
 
     def elbo(self, x: Any, seed: int = 0) -> Array:
         """The ELBO in nats, (batch,), with one z an image and the KL term in closed form."""
+        images = checked(x[0] if self.classes else x, self.size)
         logits, mean, log_var = self(x, seed=seed)
         rate = ops.sum(kl_divergence(mean, log_var), axis=-1)
-        return ops.convert_to_numpy(bernoulli_log_prob(logits, x) - rate)
+        return ops.convert_to_numpy(bernoulli_log_prob(logits, images) - rate)
 
     def importance_weighted_bound(self, x: Any, k: int = 500, seed: int = 0) -> Array:
         """A lower bound on log p(x) in nats, (batch,), which rises towards it with k.
 
         Args:
-            x: (batch, size, size), binary.
+            x: (batch, size, size), binary; with classes a pair, (images, labels).
             k: samples of q(z | x) an image; for 1 it is an estimate of the ELBO.
             seed: of the samples.
 
@@ -159,26 +228,52 @@ class VAE(BuildsOnCompile, keras.Model):
         """
         if k < 1:
             raise ValueError(f"k must be at least 1 sample an image, got {k}")
-        bounds, seeds, images = [], keras.random.SeedGenerator(seed), max(1, 5000 // k)
-        for start in range(0, len(x), images):
-            part = ops.convert_to_tensor(x[start : start + images], "float32")
+        images, labels = x if self.classes else (x, np.zeros(len(x), np.int64))
+        images = checked(images, self.size)
+        bounds, seeds, step = [], keras.random.SeedGenerator(seed), max(1, 5000 // k)
+        for start in range(0, len(images), step):
+            part = ops.convert_to_tensor(images[start : start + step], "float32")
             mean, log_var = self.encode(part)  # (n, D)
             noise = keras.random.normal((k, *mean.shape), seed=seeds)  # (k, n, D)
             z = mean + ops.exp(0.5 * log_var) * noise
-            logits = self.decoder(ops.reshape(z, (-1, self.latent_dim)))
+            classes = np.tile(labels[start : start + step], k)  # (k * n,)
+            logits = self.logits(ops.reshape(z, (-1, self.latent_dim)), classes)
             log_likelihood = bernoulli_log_prob(ops.reshape(logits, (k, *part.shape)), part)
             # log p(z) - log q(z | x); the constants of the two normal densities cancel
             log_ratio = 0.5 * ops.sum(noise**2 + log_var - z**2, axis=-1)  # (k, n)
             bounds.append(ops.logsumexp(log_likelihood + log_ratio, axis=0) - math.log(k))
         return np.concatenate([ops.convert_to_numpy(bound) for bound in bounds])
 
-    def decode(self, z: Any) -> Array:
-        """Probability of each pixel being 1, (batch, size, size), for z (batch, latent_dim)."""
-        return ops.convert_to_numpy(ops.sigmoid(self.decoder(z)))
+    def decode(self, z: Any, labels: Any = None) -> Array:
+        """Probability of each pixel being 1, (batch, size, size), for z (batch, latent_dim).
 
-    def sample(self, n: int, seed: int = 0) -> Array:
+        With classes it needs labels, (batch,); a ValueError for one that is no class.
+        """
+        if self.classes and not np.isin(labels, np.arange(self.classes)).all():
+            raise ValueError(f"labels must be classes from 0 to {self.classes - 1}, got {labels}")
+        return ops.convert_to_numpy(ops.sigmoid(self.logits(z, labels)))
+
+    def fill(self, x: Any, observed: Any, labels: Any = None, rounds: int = 20) -> Array:
+        """Replace hidden pixels by probabilities that fit the observed ones: an approximation.
+
+        Every round encodes the image as it is filled so far, and decodes the mean of q.
+
+        Args:
+            x: images (batch, size, size); what stands in hidden pixels is ignored.
+            observed: boolean, of one image's shape.
+            labels: with classes, the class of each image.
+            rounds: of encoding and decoding.
+
+        Source: Rezende, Mohamed & Wierstra (2014), who draw where this takes the mean.
+        """
+        filled = np.where(observed, x, 0).astype(np.float32)
+        for _ in range(rounds):
+            filled = np.where(observed, x, self.decode(self.encode(filled)[0], labels))
+        return filled
+
+    def sample(self, n: int, seed: int = 0, labels: Any = None) -> Array:
         """The pixel probabilities of n draws from the prior, (n, size, size)."""
-        return self.decode(keras.random.normal((n, self.latent_dim), seed=seed))
+        return self.decode(keras.random.normal((n, self.latent_dim), seed=seed), labels)
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs."""

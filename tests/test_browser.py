@@ -45,6 +45,13 @@ def concepts(notebook: Notebook, seconds: float = 30) -> None:
         notebook.changed(alternative, said, seconds)
 
 
+def images(notebook: Notebook) -> None:
+    """The three parts with sliders, one after the other."""
+    viewer("course-latent", "dimension", "value")(notebook)
+    viewer("course-morph", "first", "second")(notebook)
+    viewer("course-erase", "erased")(notebook)
+
+
 def background(notebook: Notebook, seconds: float = 30) -> None:
     """Another number of labels, and the text alternative lists other mistakes."""
     alternative = ".course-labels .course-alternative"
@@ -75,6 +82,7 @@ STEPS: dict[str, Callable[[Notebook], None]] = {
     "03a_variational_autoencoder": viewer("course-latent", "dimension", "value"),
     "03c_attention": viewer("course-attention", "at", "head"),
     "04a_text_generation": text_generation,
+    "04b_image_generation": images,
 }
 
 

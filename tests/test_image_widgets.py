@@ -133,6 +133,42 @@ def test_codes_of_another_size_are_refused(autoencoder):
         image_widgets.latent_page(model, judge, codes[:, :2], 0, 0, 1.0)
 
 
+def test_the_path_from_one_image_to_another(autoencoder):
+    model, judge, _ = autoencoder
+    x = np.random.default_rng(0).integers(0, 2, (3, 28, 28)).astype(np.float32)
+    ends = np.asarray(model.encode(x)[0])
+    for first, second in [(0, 1), (1, 0), (2, 2)]:
+        page = image_widgets.morph_page(model, judge, x, first, second)
+        picture, alternative, words = parts(page)
+        shown = (1 - picture[..., 0]).reshape(2, 28, 9, 28).swapaxes(1, 2)  # (2, 9, 28, 28)
+        assert alternative == words and f"From image {first} to image {second}." in words
+        for at, share in ((0, 0.0), (2, 0.25), (8, 1.0)):
+            z = (1 - share) * ends[[first]] + share * ends[[second]]
+            np.testing.assert_allclose(shown[0, at], model.decode(z)[0], atol=0.01)
+            blend = (1 - share) * x[first] + share * x[second]
+            np.testing.assert_allclose(shown[1, at], blend, atol=0.01)
+        assert len(re.findall(r"\d \(\d+%\)", words)) == 9
+
+
+def test_each_model_fills_what_is_erased(autoencoder):
+    _, judge, _ = autoencoder
+    x = np.random.default_rng(0).integers(0, 2, (4, 28, 28)).astype(np.float32)
+    upper = np.broadcast_to(np.arange(28)[:, None] < 14, (28, 28))
+    halves = {"lower": upper, "upper": ~upper}
+    fills = {f"all {v}": lambda x, seen, v=v: np.where(seen, x, v) for v in (0.25, 0.75)}
+    for image in range(4):
+        for erased, seen in halves.items():
+            page = image_widgets.erase_page(fills, judge, x, halves, image, erased)
+            picture, alternative, words = parts(page)
+            shown = (1 - picture[..., 0]).reshape(28, 4, 28).swapaxes(0, 1)
+            hidden = [x[image][~seen], 0, 0.25, 0.75]
+            for one, value in zip(shown, hidden, strict=True):
+                np.testing.assert_allclose(one[seen], x[image][seen], atol=0.01)
+                np.testing.assert_allclose(one[~seen], value, atol=0.01)
+            assert alternative == words and f"Image {image}: whole; without its {erased}" in words
+            assert re.search(r"all 0.25, read as \d \(\d+%\); all 0.75, read as \d", words)
+
+
 def test_sliders_change_the_page():
     part = image_widgets.sliders(
         lambda **at: f"<p>{at}</p>", "course-part", digit=(3, 0, 9), hidden_rows=(1, 1, 5)

@@ -79,7 +79,7 @@ class GAN(BuildsOnCompile, keras.Model):
             ]
         )
         self.seeds = keras.random.SeedGenerator()
-        names = "critic_loss", "generator_loss"
+        names = "critic_loss", "loss"  # the second is the generator's
         self.losses_seen = [keras.metrics.Mean(name) for name in names]
 
     def build(self, input_shape: Any = None) -> None:

@@ -88,10 +88,11 @@ class PixelMixture:
         rng = np.random.default_rng(seed)
         chosen = np.repeat((label is None) | (self.classes == label), self.components)  # (K,)
         weights = np.where(chosen, self.weights, 0.0)
+        roots = [u * np.sqrt(s) for u, s, _ in map(np.linalg.svd, self.covariances)]
         noise = rng.normal(0, np.sqrt(self.variance), (n, len(self.mean)))
         x = self.mean + noise - noise @ self.basis @ self.basis.T  # the directions outside W
         for row, k in enumerate(rng.choice(len(weights), n, p=weights / weights.sum())):
-            x[row] += self.basis @ rng.multivariate_normal(self.means[k], self.covariances[k])
+            x[row] += self.basis @ (self.means[k] + roots[k] @ rng.normal(size=self.dimensions))
         return x.reshape(n, *self.shape)
 
     def fill(self, x: Array, observed: Array, *, sample: bool = False, seed: int = 0) -> Array:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from course_utils import download
-from course_utils.models.gan import GAN
+from course_utils.models.gan import GANGenerator
 from course_utils.models.masked import DigitClassifier, MaskedImageModel
 from course_utils.models.recurrent import TextGenerator
 from course_utils.models.rows import RowModel
 from course_utils.models.vae import VAE
 
-_MODELS = (TextGenerator, MaskedImageModel, DigitClassifier, VAE, RowModel, GAN)
+_MODELS = (TextGenerator, MaskedImageModel, DigitClassifier, VAE, RowModel, GANGenerator)
 
 KINDS: dict[str, Any] = {kind.__name__: kind for kind in _MODELS}
 """Classes of the models, by the name that a checkpoint's description gives."""

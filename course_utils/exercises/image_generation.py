@@ -94,7 +94,8 @@ class Challenge(Question):
     def set_task(self, model: Any, judge: Any, images: np.ndarray, score: float) -> None:
         """Fix the autoencoder, the classifier, the training images and the score to beat."""
         self.model, self.judge, self.score = model, judge, score
-        self.codes = np.asarray(model.encode(images)[0])
+        parts = (images[i : i + 100] for i in range(0, len(images), 100))
+        self.codes = np.concatenate([np.asarray(model.encode(part)[0]) for part in parts])
         self.real = judge.features(images)
 
 

@@ -57,40 +57,22 @@ class ResidualDense(keras.layers.Layer):
         return x + self.change(self.hidden(self.norm(x)))
 
 
-@keras.saving.register_keras_serializable(package="course_utils")
-class ImageGenerator(keras.layers.Layer):
+class ImageGenerator(keras.Sequential):
     """A dense layer, a GRU and a dense layer that write an image from a code, row by row.
 
-    The GRU reads the dense layer's output once for each of the `rows`; its state, which is all
-    that differs from one row to the next, says how far the image has got.
+    The GRU reads the dense layer's output once for each of the `rows`; its state is all that
+    differs from one row to the next. Codes (batch, latent_dim) give logits
+    (batch, rows, output_dim / rows).
     """
 
-    def __init__(
-        self, latent_dim: int, output_dim: int, rnn_units: int, rows: int = 28, **kwargs: Any
-    ) -> None:
-        """Make the layers for codes of `latent_dim` numbers and images of `output_dim` pixels.
-
-        A ValueError if the pixels do not fill the `rows`.
-        """
+    def __init__(self, latent_dim: int, output_dim: int, rnn_units: int, rows: int = 28) -> None:
+        """Make the layers; a ValueError if the `output_dim` pixels do not fill the `rows`."""
         if output_dim % rows:
             raise ValueError(f"output_dim {output_dim} is not a number of whole rows, of {rows}")
-        super().__init__(**kwargs)
-        self.latent_dim = latent_dim
-        self.dense1 = keras.layers.Dense(rnn_units, activation="relu")
-        self.repeat = keras.layers.RepeatVector(rows)
-        self.rnn = keras.layers.GRU(rnn_units, return_sequences=True)
-        self.dense2 = keras.layers.Dense(output_dim // rows)
-
-    def build(self, input_shape: Any = None) -> None:
-        """Create the weights."""
-        self.dense1.build((None, self.latent_dim))
-        self.rnn.build((None, None, self.dense1.units))
-        self.dense2.build((None, None, self.dense1.units))
-
-    def call(self, z: Any) -> Any:
-        """Logits (batch, rows, output_dim / rows) for codes (batch, latent_dim)."""
-        x = self.repeat(self.dense1(z))  # (batch, rows, rnn_units)
-        return self.dense2(self.rnn(x))
+        layers = keras.layers
+        ends = layers.GRU(rnn_units, return_sequences=True), layers.Dense(output_dim // rows)
+        start = layers.Dense(rnn_units, activation="relu"), layers.RepeatVector(rows)
+        super().__init__([layers.Input((latent_dim,)), *start, *ends])
 
 
 @keras.saving.register_keras_serializable(package="course_utils")

@@ -22,7 +22,6 @@ import numpy as np
 import course_utils
 from course_utils import checkpoints, corpus, datasets, download, text
 from course_utils.metrics import frechet_distance
-from course_utils.models.gan import GAN
 from course_utils.models.masked import DigitClassifier, MaskedImageModel, PatchEncoder
 from course_utils.models.recurrent import TextGenerator
 from course_utils.models.rows import RowModel
@@ -30,6 +29,7 @@ from course_utils.models.vae import VAE
 from course_utils.runtime import DATA_DIR
 from course_utils.training import adamw, binarise, image_batches, restart
 from equal_seconds import equal_seconds
+from gan import GAN
 
 EARLY_STEPS = 60
 """The loss over these first steps is stored, so that a test can repeat them and compare."""
@@ -305,7 +305,8 @@ def digits_gan(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
     """Train the adversarial network, on grey images.
 
     Returns:
-        The model and its record; `loss` is the generator's and tells nothing of quality. There is
+        The game, whose `average` is shipped, and its record; `loss` is the generator's and tells
+        nothing of quality. There is
         no likelihood: `val_loss` is the squared Frechet distance of 500 samples to the training
         digits, on the features of `digit_classifier`.
     """
@@ -314,7 +315,7 @@ def digits_gan(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
     batches = image_batches(data.train.images, batch_size=64, steps=GAN_STEPS, **GAN_AUGMENTATION)
     record = fit_once(model, batches, max_steps)
     judge = checkpoints.load("digit_classifier")
-    made, real = (judge.features(x) for x in (model.sample(500), data.train.images))
+    made, real = (judge.features(x) for x in (model.average.sample(500), data.train.images))
     return model, record | {
         "trained_on": data.source,
         "val_loss": [round(frechet_distance(made, real), 4)],
@@ -456,6 +457,7 @@ def train(name: str) -> None:
         store(DATA_DIR / f"{name}.json", content, "shipped", name)
         return
     model, record = RECIPES[name]()
+    model = getattr(model, "average", model)  # of a GAN, what draws the samples
     weights = folder / f"{name}.weights.h5"
     config = model.get_config()
     bare = type(model).from_config(dict(config))  # without the optimizer, which is twice as large

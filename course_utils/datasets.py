@@ -6,17 +6,20 @@ Datasheets are in `data/README.md`. Everything here works offline except what `d
 from __future__ import annotations
 
 import difflib
+import json
+import lzma
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from course_utils import corpus, download
+from course_utils import download
 from course_utils.chorales import chorales as chorales
-from course_utils.corpus import Page, split_of
 from course_utils.images import digits as digits
-from course_utils.splits import Split
+from course_utils.splits import Split, split_of
 
+DOCUMENT_BREAK = "\n\n\n"  # between docstrings; two newlines part the paragraphs inside one
 TEXTS = ("reference_english", "tiny_shakespeare")
 MIN_NAMES = 20  # languages with fewer names cannot be learned or judged
 # Codes of unions, of outlying places and of test data.
@@ -25,6 +28,21 @@ NOT_TERRITORIES = frozenset({"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"})
 
 class TextData(Split[str]):
     """A text, split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The docstrings of one source file, joined by `DOCUMENT_BREAK`."""
+
+    path: str  # such as "numpy/linalg/_linalg.py"
+    split: str  # "train", "validation" or "test"
+    text: str
+    deduplicated: str  # without passages that a part before its own has too
+
+    @property
+    def library(self) -> str:
+        """Import name, such as `"numpy"`."""
+        return self.path.split("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,27 +87,25 @@ class PlaceNames(Split[tuple[PlaceName, ...]]):
 def text(name: str = "reference_english", *, deduplicate: bool = True) -> TextData:
     """A text, split into training, validation and test part.
 
-    `"reference_english"`: the docstrings of NumPy, SciPy, scikit-learn, pandas and Keras as
-    installed, split by source file, kept in the cache folder. `"tiny_shakespeare"`: all plays in
-    one text, downloaded; as in published results, the last 10% (111,540 characters) are the
-    validation part, and `test` is empty. A ValueError for another name; `DataUnavailable` for
-    `"tiny_shakespeare"` with no copy and no network.
+    `"reference_english"`: docstrings of NumPy, SciPy, scikit-learn, pandas and Keras, split by
+    source file. `"tiny_shakespeare"`: all plays in one text, downloaded; as in published results,
+    the last 10% (111,540 characters) are the validation part, and `test` is empty. A ValueError
+    for another name; `DataUnavailable` for `"tiny_shakespeare"` with no copy and no network.
 
     Args:
         name: one of `TEXTS`.
-        deduplicate: drop paragraphs from the validation and test part of `"reference_english"`
-            that share `corpus.SHARED_CHARACTERS` characters in a row with a part before them.
+        deduplicate: leave out paragraphs of the validation and test part of
+            `"reference_english"` that share 64 characters in a row with a part before them.
             False gives the plain split by file, for comparison.
     """
     if name == "reference_english":
-        extracted = corpus.load()
-        pages = corpus.pages(extracted)
-        parts = [corpus.joined(pages, split) for split in ("train", "validation", "test")]
-        if deduplicate:
-            parts[1:] = extracted["validation"], extracted["test"]
-        source = f"docstrings of {corpus.versions()}"
-        licence = "BSD-3-Clause (NumPy, SciPy, scikit-learn, pandas), Apache-2.0 (Keras)"
-        return TextData(name, parts[0], parts[1], parts[2], source, licence)
+        pages, versions = _reference_english()
+        train, validation, test = (
+            joined(pages, split, deduplicate=deduplicate)
+            for split in ("train", "validation", "test")
+        )
+        licence = download.registry("shipped")[name].licence
+        return TextData(name, train, validation, test, f"docstrings of {versions}", licence)
     if name == "tiny_shakespeare":
         content = download.fetch(name).read_bytes().decode("utf-8")
         entry, end = download.registry()[name], len(content) * 9 // 10
@@ -98,8 +114,21 @@ def text(name: str = "reference_english", *, deduplicate: bool = True) -> TextDa
 
 
 def reference_pages() -> tuple[Page, ...]:
-    """One page a source file of `reference_english`, near-duplicates included, in a fixed mix."""
-    return corpus.pages(corpus.load())
+    """One page a source file of `reference_english`, in a fixed mix of the libraries."""
+    return _reference_english()[0]
+
+
+def joined(pages: Iterable[Page], split: str, *, deduplicate: bool = True) -> str:
+    """Text of the pages of one split; `deduplicate` as in `text`."""
+    texts = ((p.deduplicated if deduplicate else p.text) for p in pages if p.split == split)
+    return DOCUMENT_BREAK.join(filter(None, texts))
+
+
+def _reference_english() -> tuple[tuple[Page, ...], str]:
+    """What `data/reference_corpus.py` has stored: the pages, and the versions of the libraries."""
+    content = json.loads(lzma.decompress(download.shipped("reference_english").read_bytes()))
+    pages = (Page(**{"deduplicated": page["text"], **page}) for page in content["pages"])
+    return tuple(pages), content["versions"]
 
 
 def place_names() -> PlaceNames:

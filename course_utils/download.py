@@ -1,4 +1,4 @@
-"""Files with a known hash: downloads, shipped checkpoints, and the cache of what is built once.
+"""Files with a known hash: downloads, and what is shipped in the data folder.
 
 A file is looked for in three places, in this order: the folder `COURSE_DATA_DIR`, the cache, the
 network. The cache is the user's cache folder, or the folder that `COURSE_CACHE_DIR` names.
@@ -6,15 +6,11 @@ network. The cache is the user's cache folder, or the folder that `COURSE_CACHE_
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 import os
 import tomllib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from course_utils.runtime import DATA_DIR
 
@@ -120,39 +116,10 @@ def sha256(path: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Where downloads and built data are kept; need not exist yet."""
+    """Where downloads are kept; need not exist yet."""
     import pooch
 
     return Path(os.environ.get("COURSE_CACHE_DIR") or pooch.os_cache(CACHE_NAME)).expanduser()
-
-
-def cached_json(name: str, key: str, build: Callable[[], Any]) -> Any:
-    """What `build()` returned, kept in the cache folder between runs.
-
-    The file, one for each `name` and `key` (what the value depends on), has two lines of JSON: the
-    hash of the second line, then the value. Other processes see a whole file or none; one with a
-    wrong hash is written again. Without a writable folder the value is built each time.
-    """
-    folder = cache_folder()
-    path = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.jsonl"
-    with contextlib.suppress(OSError):
-        head, _, body = path.read_bytes().partition(b"\n")
-        if head == _first_line(body):
-            return json.loads(body)
-    value = build()
-    body = json.dumps(value, ensure_ascii=False).encode()
-    from pooch.utils import temporary_file
-
-    with contextlib.suppress(OSError):  # read-only or full: go on without a cache
-        folder.mkdir(parents=True, exist_ok=True)
-        with temporary_file(folder) as temporary:
-            Path(temporary).write_bytes(_first_line(body) + b"\n" + body)
-            os.replace(temporary, path)
-    return value
-
-
-def _first_line(body: bytes) -> bytes:
-    return json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode()
 
 
 def _entry(name: str, table: str) -> Entry:

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 import course_utils
 import equal_seconds
 import recipes
-from course_utils import checkpoints, corpus, datasets, download
+from course_utils import checkpoints, datasets, download
 from course_utils.models.masked import MaskedImageModel, PatchEncoder, to_patches
 from course_utils.runtime import DATA_DIR
 from course_utils.training import binarise
@@ -128,7 +128,7 @@ def test_the_weights_are_what_the_record_says():
 
 def of_library(library, split):
     pages = [page for page in datasets.reference_pages() if page.library == library]
-    return corpus.joined(pages, split)[:30_000]
+    return datasets.joined(pages, split, deduplicate=False)[:30_000]
 
 
 def test_the_weights_without_keras_are_what_the_record_says():

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import socket
-import subprocess
-import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -270,103 +267,6 @@ def test_the_courses_own_registry():
 def test_cache_folder_of_the_user(monkeypatch):
     monkeypatch.delenv("COURSE_CACHE_DIR", raising=False)
     assert download.CACHE_NAME in str(download.cache_folder())
-
-
-# What is built once: cached_json
-
-
-def builder(value):
-    """A function that returns the value, and the list of its calls."""
-    calls = []
-
-    def build():
-        calls.append(1)
-        return value
-
-    return build, calls
-
-
-def test_built_once_and_again_for_another_key(cache):
-    build, calls = builder({"text": "naïve\n"})
-    assert download.cached_json("data", "numpy 1", build) == {"text": "naïve\n"}
-    assert download.cached_json("data", "numpy 1", build) == {"text": "naïve\n"}
-    assert len(calls) == 1
-    download.cached_json("data", "numpy 2", build)
-    assert len(calls) == 2 and len(only_file_in(cache)) == 2
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda content: content[: len(content) // 2],
-        lambda content: content[:-1],
-        lambda content: content.replace(b"play", b"plot"),
-        lambda content: content.split(b"\n")[1],
-        lambda content: b"[]\n" + content,
-        lambda content: b"\xff\xfe\x00",
-        lambda content: b"",
-    ],
-)
-def test_damaged_built_data_is_replaced(cache, damage):
-    build, calls = builder(["play"] * 100)
-    download.cached_json("data", "key", build)
-    (path,) = cache.iterdir()
-    whole = path.read_bytes()
-    path.write_bytes(damage(whole))
-    assert download.cached_json("data", "key", build) == ["play"] * 100
-    assert len(calls) == 2
-    assert path.read_bytes() == whole
-
-
-def test_interrupted_write_leaves_no_cache(cache, monkeypatch):
-    build, calls = builder("play")
-
-    def interrupted(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(download.os, "replace", interrupted)
-    assert download.cached_json("data", "key", build) == "play"
-    assert only_file_in(cache) == []
-
-
-def test_without_a_writable_cache(cache):
-    cache.write_text("a file where the folder should be")
-    build, calls = builder("play")
-    assert download.cached_json("data", "key", build) == "play"
-    assert download.cached_json("data", "key", build) == "play"
-    assert len(calls) == 2
-
-
-WRITE_AND_READ = """
-import contextlib, pathlib, sys
-from course_utils import download
-value = ["play " * 20] * 20_000  # 2 MB
-folder = download.cache_folder()
-for _ in range(25):
-    assert download.cached_json("data", "key", lambda: value) == value
-    for path in folder.glob("*.jsonl"):
-        with contextlib.suppress(OSError):  # the other process was faster
-            size = path.stat().st_size
-            assert size > 2_000_000, size
-            path.unlink()
-"""
-
-
-def test_two_processes_at_once(cache, repo):
-    environment = os.environ | {"PYTHONPATH": str(repo)}
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITE_AND_READ],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    for process in running:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
-    assert not list(cache.iterdir()), "a temporary file is left behind"
 
 
 def closed_address() -> str:

@@ -26,7 +26,7 @@ SYSTEMS = {
     "Windows": {"sys_platform": "win32", "platform_machine": "AMD64", "os_name": "nt"},
 }
 PYTHONS = ("3.11", "3.12", "3.13")
-CORPUS = ("keras", "numpy", "pandas", "scikit-learn", "scipy")
+NUMERICAL = ("keras", "numpy", "pandas", "scikit-learn", "scipy")
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +105,8 @@ def test_lock_satisfies_every_direct_dependency(project, lock, system, python):
         assert version in requirement.specifier, f"{requirement}: the lock has {version}"
 
 
-def test_corpus_packages_have_one_version_on_every_python(lock):
-    for name in CORPUS:
+def test_numerical_packages_have_one_version_on_every_python(lock):
+    for name in NUMERICAL:
         found = [r for r in lock if r.name == name]
         assert len(found) == 1 and found[0].marker is None, f"{name}: {[str(r) for r in found]}"
 

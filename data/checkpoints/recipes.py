@@ -20,7 +20,7 @@ import keras
 import numpy as np
 
 import course_utils
-from course_utils import checkpoints, corpus, datasets, download, text
+from course_utils import checkpoints, datasets, download, text
 from course_utils.metrics import frechet_distance
 from course_utils.models.masked import DigitClassifier, MaskedImageModel, PatchEncoder
 from course_utils.models.recurrent import TextGenerator
@@ -162,11 +162,13 @@ def text_without_keras(max_steps: int | None = None) -> tuple[Any, dict[str, Any
         libraries, near-duplicates of training pages included, in nats per character.
     """
     pages = [page for page in datasets.reference_pages() if page.library != "keras"]
-    train, validation = (corpus.joined(pages, split) for split in ("train", "validation"))
+    train, validation = (
+        datasets.joined(pages, split, deduplicate=False) for split in ("train", "validation")
+    )
     tokenizer = text.CharacterTokenizer.fit(train, min_count=50)
     windows = text.contiguous_streams(tokenizer.encode(train), streams=128, length=64)
     model = TextGenerator(tokenizer.vocab_size, 64, 256, tokenizer=tokenizer)
-    source = f"docstrings of {corpus.versions()}; without keras"
+    source = f"{datasets.text().source}; without keras"
     held_out = tokenizer.encode(validation)
     return model, one_pass(model, windows, held_out, max_steps) | {"trained_on": source}
 

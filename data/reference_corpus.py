@@ -1,8 +1,9 @@
-"""Reference English: the docstrings of five installed libraries, split by file.
+"""Builds `data/reference_english.json.xz` and `data/reference_english.LICENSES.txt`.
 
-The files are parsed with `ast`, never imported. Documentation repeats itself, so a split by file
-alone leaves most of the held-out text with a copy in the training text; `without_shared_passages`
-removes such copies.
+`python data/reference_corpus.py` reads the docstrings of five installed libraries. The files are
+parsed with `ast`, never imported. They are split by file; documentation repeats itself, so that
+alone leaves most of the held-out text with a copy in the training text.
+`without_shared_passages` removes such copies.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import json
+import lzma
 import re
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from course_utils import download
+from course_utils.datasets import DOCUMENT_BREAK
+from course_utils.runtime import DATA_DIR
+from course_utils.splits import split_of
 
 # Import name and distribution name of each library that is read.
 LIBRARIES = {name: name for name in ("keras", "numpy", "pandas", "scipy")}
@@ -37,8 +42,6 @@ NOT_THEIR_OWN = frozenset(
 
 MIN_CHARACTERS = 40  # shorter docstrings ("Fit model.") are labels rather than sentences
 MAX_CODE_POINT = "\uffff"  # one beyond it would double the memory of every string that holds it
-DOCUMENT_BREAK = "\n\n\n"  # between docstrings; two newlines part the paragraphs inside one
-FORMAT = 1  # part of the cache key: raise it when this module would extract another text
 
 SHARED_CHARACTERS = 64
 """A passage of this length in two splits counts as a copy; a power of two.
@@ -47,73 +50,26 @@ Docstring lines are wrapped at 72 to 79 columns with an indent of 4 or 8, so 64 
 about one whole line: whole lines are copied, shorter stock phrases are the language of the field.
 """
 
+LICENCE = "BSD-3-Clause (NumPy, SciPy, scikit-learn, pandas), Apache-2.0 (Keras)"
+
 Hashes = npt.NDArray[np.uint64]
-
-
-@dataclass(frozen=True)
-class Page:
-    """The docstrings of one source file."""
-
-    library: str  # import name, such as "numpy"
-    path: str  # such as "numpy/linalg/_linalg.py"
-    text: str  # the docstrings, joined by `DOCUMENT_BREAK`
-    split: str  # "train", "validation" or "test"
-
-
-def split_of(key: str) -> str:
-    """Split that a key falls into, the same everywhere: 90% train, 5% validation, 5% test.
-
-    The key is what must not be torn apart, such as a file's path or a territory's code.
-    """
-    digest = hashlib.sha256(key.encode()).digest()
-    share = int.from_bytes(digest[:8], "big") / 2**64
-    return "train" if share < 0.90 else "validation" if share < 0.95 else "test"
-
-
-def load() -> dict[str, Any]:
-    """The extracted corpus, from the cache if these versions were extracted before.
-
-    `"pages"` is a list of `[path, text]` in the order of the path's hash, so that the start of the
-    text is as mixed as the whole; `"validation"` and `"test"` are the text of these splits without
-    passages that a split before them has too. Raises as `versions` does.
-    """
-    key = f"{versions()}; format {FORMAT}; shared {SHARED_CHARACTERS}"
-    return dict(download.cached_json("reference_english", key, _build))
 
 
 def versions() -> str:
     """Installed versions of the libraries, such as `"keras 3.15.1, numpy 2.4.6, …"`.
 
-    A ModuleNotFoundError if one of them is not installed.
+    A PackageNotFoundError if one of them is not installed.
     """
-    try:
-        return ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES.values())
-    except metadata.PackageNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"reference_english is read from the documentation of {', '.join(LIBRARIES.values())}, "
-            f"but {error.name} is not installed; install the course's requirements.lock"
-        ) from None
+    return ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES.values())
 
 
-def pages(corpus: dict[str, Any]) -> tuple[Page, ...]:
-    """The pages of `load()`'s result."""
-    return tuple(
-        Page(path.split("/")[0], path, text, split_of(path)) for path, text in corpus["pages"]
-    )
+def without_shared_passages(pages: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Each page without the paragraphs that a passage shared with another text touches.
 
-
-def joined(pages: Sequence[Page], split: str) -> str:
-    """Text of all pages of one split."""
-    return DOCUMENT_BREAK.join(page.text for page in pages if page.split == split)
-
-
-def without_shared_passages(text: str, others: Sequence[str]) -> str:
-    """Drop every paragraph that a passage shared with another text touches.
-
-    What is left has no `SHARED_CHARACTERS` characters in a row in common with the others. As
-    paragraphs that come to stand side by side can form a new shared passage, the search is
-    repeated until it finds none. Documents are parted by `DOCUMENT_BREAK`, paragraphs by two
-    newlines.
+    What is left of the pages, joined by `DOCUMENT_BREAK`, has no `SHARED_CHARACTERS` characters
+    in a row in common with the others. As paragraphs that come to stand side by side can form a
+    new shared passage, the search is repeated until it finds none. Documents are parted by
+    `DOCUMENT_BREAK`, paragraphs by two newlines; a page of which nothing is left is "".
 
     Source: Lee et al. (2022), "Deduplicating Training Data Makes Language Models Better", who
         drop exact substrings of 50 tokens; here by hashing all windows instead of a suffix array.
@@ -121,21 +77,22 @@ def without_shared_passages(text: str, others: Sequence[str]) -> str:
     known = [_window_hashes(other) for other in others]
     for hashes in known:
         hashes.sort()
+    kept = [page.split(DOCUMENT_BREAK) if page else [] for page in pages]  # documents
     while True:
-        shared = _shared(text, known)  # (len(text),)
+        shared = _shared(DOCUMENT_BREAK.join(sum(kept, [])), known)  # one for each character
         if not shared.any():
-            return text
-        documents, position = [], 0
-        for document in text.split(DOCUMENT_BREAK):
-            kept = []
-            for paragraph in document.split("\n\n"):
-                if not shared[position : position + len(paragraph)].any():
-                    kept.append(paragraph)
-                position += len(paragraph) + 2
-            position += len(DOCUMENT_BREAK) - 2
-            if kept:
-                documents.append("\n\n".join(kept))
-        text = DOCUMENT_BREAK.join(documents)
+            return [DOCUMENT_BREAK.join(documents) for documents in kept]
+        position = 0
+        for documents in kept:
+            for i, document in enumerate(documents):
+                paragraphs = []
+                for paragraph in document.split("\n\n"):
+                    if not shared[position : position + len(paragraph)].any():
+                        paragraphs.append(paragraph)
+                    position += len(paragraph) + 2
+                position += len(DOCUMENT_BREAK) - 2
+                documents[i] = "\n\n".join(paragraphs)
+            documents[:] = filter(None, documents)
 
 
 def _shared(text: str, known: Sequence[Hashes]) -> npt.NDArray[np.bool_]:
@@ -175,7 +132,13 @@ def _window_hashes(text: str) -> Hashes:
     return result
 
 
-def _build() -> dict[str, Any]:
+def build() -> dict[str, Any]:
+    """Content of the file: versions of the libraries, and one page a source file.
+
+    A page has `"path"`, `"split"` and `"text"`; outside the training part also `"deduplicated"`,
+    the text without passages that a part before its own has too. Pages are in the order of the
+    path's hash, so that the start of the text is as mixed as the whole.
+    """
     seen: set[str] = set()
     texts = {}
     for path, docstrings in sorted(_docstrings_by_file()):
@@ -184,20 +147,23 @@ def _build() -> dict[str, Any]:
         if new:
             texts[path] = DOCUMENT_BREAK.join(new)
     order = sorted(texts, key=lambda path: hashlib.sha256(path.encode()).digest())
-    corpus: dict[str, Any] = {"pages": [[path, texts[path]] for path in order]}
-    splits = ("train", "validation", "test")
-    train, validation, test = (joined(pages(corpus), split) for split in splits)
-    corpus["validation"] = without_shared_passages(validation, [train])
-    corpus["test"] = without_shared_passages(test, [train, corpus["validation"]])
-    return corpus
+    pages = [{"path": path, "split": split_of(path), "text": texts[path]} for path in order]
+    earlier: list[str] = []
+    for split in ("train", "validation", "test"):
+        own = [page for page in pages if page["split"] == split]
+        kept = [page["text"] for page in own]
+        if earlier:
+            kept = without_shared_passages(kept, earlier)
+            for page, deduplicated in zip(own, kept, strict=True):
+                page["deduplicated"] = deduplicated
+        earlier.append(DOCUMENT_BREAK.join(filter(None, kept)))
+    return {"versions": versions(), "pages": pages}
 
 
 def _docstrings_by_file() -> Iterator[tuple[str, list[str]]]:
     """Path and cleaned docstrings of each source file."""
     for library in LIBRARIES:
-        spec = util.find_spec(library)
-        assert spec and spec.origin, f"{library} has no folder"
-        root = Path(spec.origin).parent
+        root = _root(library)
         for file in root.rglob("*.py"):
             path = file.relative_to(root.parent)
             # These two files differ from one operating system to the next.
@@ -212,6 +178,13 @@ def _docstrings_by_file() -> Iterator[tuple[str, list[str]]]:
                 cleaned = (_clean(text) for text in _docstrings(tree))
                 kept = [text for text in cleaned if len(text) >= MIN_CHARACTERS]
                 yield path.as_posix(), [text for text in kept if max(text) <= MAX_CODE_POINT]
+
+
+def _root(library: str) -> Path:
+    """Folder of an installed library."""
+    spec = util.find_spec(library)
+    assert spec and spec.origin, f"{library} has no folder"
+    return Path(spec.origin).parent
 
 
 def _docstrings(node: ast.AST) -> Iterator[str]:
@@ -240,3 +213,50 @@ def _clean(docstring: str) -> str:
     """Without indent, trailing blanks and runs of blank lines."""
     lines = inspect.cleandoc(docstring.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
     return re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in lines)).strip()
+
+
+def licences(content: dict[str, Any]) -> str:
+    """Licence texts and copyright notices of the pages, which must go wherever the pages go."""
+    blocks = [f"Licences of reference_english.json.xz, which holds docstrings of {versions()}."]
+    for library, name in LIBRARIES.items():
+        paths = [page["path"] for page in content["pages"]]
+        paths = sorted(path for path in paths if path.startswith(f"{library}/"))
+        folder = _root(library).parent
+        sources = {path: (folder / path).read_text(encoding="utf-8") for path in paths}
+        wanted = {"", *(path.rpartition("/")[0] for path in paths)}  # folders
+        named = set(re.findall(r"LICENSES/\w+", "".join(sources.values())))
+        for file in metadata.files(name) or ():
+            inside = file.as_posix().partition(".dist-info/")[2].removeprefix("licenses/")
+            at, _, base = inside.rpartition("/")
+            of_folder = at in wanted and base.startswith(("LICEN", "COPYING"))
+            if of_folder or inside in named:
+                text = file.read_text(encoding="utf-8")
+                own = text.split("\n----\n")[0]  # what follows is about compiled libraries
+                blocks.append(f"{name}, {inside}\n\n{own.strip()}")
+        notices: dict[str, list[str]] = {}  # comment -> files that it stands in
+        for path, source in sources.items():
+            for comment in re.findall(r"(?:^#.*\n+)+", source, flags=re.MULTILINE):
+                if "copyright" in comment.lower():
+                    notices.setdefault(comment.strip(), []).append(path)
+        blocks += [f"{', '.join(files)}\n\n{comment}" for comment, files in notices.items()]
+    return f"\n\n{'=' * 80}\n\n".join(blocks) + "\n"
+
+
+def main() -> None:
+    """Write both files, and enter the first in the registry."""
+    sys.path.append(str(DATA_DIR / "checkpoints"))
+    from recipes import store
+
+    content = build()
+    packed = lzma.compress(json.dumps(content, ensure_ascii=False).encode(), preset=9)
+    path = DATA_DIR / "reference_english.json.xz"
+    path.write_bytes(packed)
+    path.with_name("reference_english.LICENSES.txt").write_text(
+        licences(content), encoding="utf-8", newline="\n"
+    )
+    store(path, None, "shipped", "reference_english", LICENCE)
+    print(f"{path.name}: {len(packed):,} bytes, {content['versions']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -8,22 +8,18 @@ from __future__ import annotations
 import difflib
 import json
 import lzma
-import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from course_utils import download
 from course_utils.chorales import chorales as chorales
 from course_utils.images import digits as digits
-from course_utils.splits import Split, split_of
+from course_utils.splits import Split
 
 DOCUMENT_BREAK = "\n\n\n"  # between docstrings; two newlines part the paragraphs inside one
 TEXTS = ("reference_english", "tiny_shakespeare")
-MIN_NAMES = 20  # languages with fewer names cannot be learned or judged
-# Codes of unions, of outlying places and of test data.
-NOT_TERRITORIES = frozenset({"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"})
 
 
 class TextData(Split[str]):
@@ -126,9 +122,13 @@ def joined(pages: Iterable[Page], split: str, *, deduplicate: bool = True) -> st
 
 def _reference_english() -> tuple[tuple[Page, ...], str]:
     """What `data/reference_corpus.py` has stored: the pages, and the versions of the libraries."""
-    content = json.loads(lzma.decompress(download.shipped("reference_english").read_bytes()))
+    content = _shipped_json("reference_english")
     pages = (Page(**{"deduplicated": page["text"], **page}) for page in content["pages"])
     return tuple(pages), content["versions"]
+
+
+def _shipped_json(name: str) -> Any:
+    return json.loads(lzma.decompress(download.shipped(name).read_bytes()))
 
 
 def place_names() -> PlaceNames:
@@ -141,48 +141,14 @@ def place_names() -> PlaceNames:
 
     Source: Unicode Common Locale Data Repository, as packaged by Babel.
     """
-    from babel import __version__ as babel_version
-
-    names, parts = _cldr_names(), dict[str, tuple[PlaceName, ...]]()
-    per_language = Counter(place.language for place in names)
-    taken: set[str] = set()
-    for split in ("train", "validation", "test"):
-        parts[split] = tuple(
-            place
-            for place in names
-            if split_of(place.territory) == split
-            and per_language[place.language] >= MIN_NAMES
-            and bare(place.name) not in taken
-        )
-        taken.update(bare(place.name) for place in parts[split])
-    source = f"CLDR in Babel {babel_version}"
-    return PlaceNames("place_names", **parts, source=source, licence="Unicode-3.0")
+    content, entry = _shipped_json("place_names"), download.registry("shipped")["place_names"]
+    parts = {
+        split: tuple(PlaceName(*row) for row in rows) for split, rows in content["names"].items()
+    }
+    return PlaceNames("place_names", **parts, source=content["source"], licence=entry.licence)
 
 
 def bare(name: str) -> str:
     """A name without accents and case, to compare by: `bare("Åland") == "aland"`."""
     decomposed = unicodedata.normalize("NFKD", name.casefold())
     return "".join(character for character in decomposed if not unicodedata.combining(character))
-
-
-def _cldr_names() -> list[PlaceName]:
-    """What each locale itself says, nothing inherited; a name stands once a language."""
-    from babel import Locale, localedata
-
-    names = []
-    for identifier in sorted(localedata.locale_identifiers()):
-        if not re.fullmatch(r"[a-z]{2,3}(_[A-Z][a-z]{3})?", identifier):
-            continue
-        territories = localedata.load(identifier, merge_inherited=False).get("territories", {})
-        if identifier != "en":  # Babel would keep every locale in memory: 160 MB
-            getattr(localedata, "_cache", {}).pop(identifier, None)
-        if not territories:
-            continue
-        language = Locale.parse(identifier).get_display_name("en") or identifier
-        first: dict[str, str] = {}  # name -> territory
-        for code in sorted(territories):
-            name = unicodedata.normalize("NFC", territories[code]).strip()
-            if re.fullmatch("[A-Z]{2}", code) and code not in NOT_TERRITORIES and name != code:
-                first.setdefault(name, code)
-        names += [PlaceName(name, language, code) for name, code in first.items()]
-    return names

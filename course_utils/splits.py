@@ -1,6 +1,5 @@
 """What each data set of the course has: three parts, a source and a licence."""
 
-import hashlib
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -17,13 +16,3 @@ class Split(Generic[Part]):
     test: Part  # to judge the chosen one, once
     source: str
     licence: str
-
-
-def split_of(key: str) -> str:
-    """Split that a key falls into, the same everywhere: 90% train, 5% validation, 5% test.
-
-    The key is what must not be torn apart, such as a file's path or a territory's code.
-    """
-    digest = hashlib.sha256(key.encode()).digest()
-    share = int.from_bytes(digest[:8], "big") / 2**64
-    return "train" if share < 0.90 else "validation" if share < 0.95 else "test"

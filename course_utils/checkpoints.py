@@ -44,7 +44,7 @@ def record(name: str) -> dict[str, Any]:
 
 
 def _described(name: str) -> tuple[Path, dict[str, Any]]:
-    weights = download.checkpoint(name)
+    weights = download.shipped(name, "checkpoints")
     return weights, json.loads(weights.with_name(f"{name}.json").read_text(encoding="utf-8"))
 
 

@@ -88,13 +88,8 @@ def fetch(name: str) -> Path:
     )
 
 
-def checkpoint(name: str) -> Path:
-    """Path of a shipped checkpoint (`.weights.h5`); see `shipped`."""
-    return shipped(name, "checkpoints")
-
-
 def shipped(name: str, table: str = "shipped") -> Path:
-    """Path of a file in the data folder whose hash has just been checked.
+    """Path of a file in the data folder, or of `"checkpoints"`, whose hash has just been checked.
 
     A ValueError if there is no such name; `DataUnavailable` if the file is missing or, as
     `WrongHash`, not the one of the registry.

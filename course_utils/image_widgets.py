@@ -99,13 +99,8 @@ def erase_page(
 ) -> str:
     """One of the images, what is left of it, and how each model fills what is erased.
 
-    Args:
-        fills: name of a model to a function of images and of what is observed, as `VAE.fill`.
-        judge: reads what comes out.
-        images: (N, height, width), binary.
-        parts: name of what is erased to what is left, boolean, of one image's shape.
-        image: which of the images.
-        erased: which of the parts.
+    `fills` are functions of binary images (N, height, width) and of what is observed, boolean and
+    of one image's shape, as `VAE.fill`; `parts` names such shapes; `erased` is one of the names.
     """
     x, seen = images[image : image + 1], parts[erased]
     filled = [fill(x, seen) for fill in fills.values()]

@@ -123,7 +123,7 @@ def precision_recall(
 
 @dataclass(frozen=True)
 class ImageModel:
-    """A line of `compare_images`: how to draw n images, and what is known of the model."""
+    """A line of `compare_images`."""
 
     name: str
     sample: Callable[[int], NDArray[Any]]  # n to (n, height, width) in [0, 1]

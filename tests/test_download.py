@@ -235,20 +235,20 @@ def test_unknown_names_list_the_known_ones(register):
     with pytest.raises(ValueError, match="'novel'.*'play'"):
         download.fetch("novel")
     with pytest.raises(ValueError, match="'play'.*'poet'"):
-        download.checkpoint("play")
+        download.shipped("play", "checkpoints")
 
 
 def test_checkpoint(register, tmp_path):
     register()
     folder = tmp_path / "data" / "checkpoints"
     with pytest.raises(download.DataUnavailable, match=r"poet\.weights\.h5 is missing.*make check"):
-        download.checkpoint("poet")
+        download.shipped("poet", "checkpoints")
     folder.mkdir()
     (folder / "poet.weights.h5").write_bytes(CONTENT[:-1])
     with pytest.raises(download.WrongHash, match=rf"poet\.weights\.h5.*{SHA256}"):
-        download.checkpoint("poet")
+        download.shipped("poet", "checkpoints")
     (folder / "poet.weights.h5").write_bytes(CONTENT)
-    assert download.checkpoint("poet") == folder / "poet.weights.h5"
+    assert download.shipped("poet", "checkpoints") == folder / "poet.weights.h5"
 
 
 def test_the_courses_own_registry():
@@ -256,7 +256,7 @@ def test_the_courses_own_registry():
         assert entry.urls and all(url.startswith("https://") for url in entry.urls)
         assert "datasets." in entry.offline
     for name in download.registry("checkpoints"):
-        path = download.checkpoint(name)
+        path = download.shipped(name, "checkpoints")
         assert path.stat().st_size == download.registry("checkpoints")[name].bytes <= 5_000_000
     entries = [*download.registry().values(), *download.registry("checkpoints").values()]
     assert all(len(entry.sha256) == 64 and entry.bytes and entry.licence for entry in entries)

@@ -59,7 +59,7 @@ def _losses_mistake(function: Callable[..., Any]) -> str | None:
     given = np.asarray(result(function, *(part.copy() for part in _LOGITS)), float)
     right = np.array(_losses(*_LOGITS))
     saturating = -np.logaddexp(0, _LOGITS[1]).mean()
-    known = [
+    known: list[tuple[Any, str]] = [
         (right[::-1], "the critic's loss comes first"),
         ([right[0], saturating], "that generator has hardly a gradient while the critic is sure"),
         ([right[0] / 2, right[1]], "the critic's loss is a sum of two means, not their mean"),

@@ -31,19 +31,13 @@ class RowModel(BuildsOnCompile, keras.Model):
     """
 
     def __init__(
-        self,
-        rnn_units: int = 384,
-        hidden: int = 24,
-        dropout: float = 0.0,
-        size: int = 28,
-        **kwargs: Any,
+        self, rnn_units: int = 384, hidden: int = 24, size: int = 28, **kwargs: Any
     ) -> None:
-        """Make a model of images of `size` by `size` pixels; `dropout` is that of the states."""
+        """Make a model of images of `size` by `size` pixels, `hidden` units for each pixel."""
         super().__init__(**kwargs)
-        self.settings = {"rnn_units": rnn_units, "hidden": hidden, "dropout": dropout, "size": size}
+        self.settings = {"rnn_units": rnn_units, "hidden": hidden, "size": size}
         self.size, self.hidden = size, hidden
         self.rnn = keras.layers.GRU(rnn_units, return_sequences=True)
-        self.dropout = keras.layers.Dropout(dropout)
         self.context = keras.layers.Dense(size * hidden)
         order = np.arange(size)
         mask = np.repeat(order[:, None] < order, hidden, axis=1)  # (pixels, pixels * hidden)
@@ -64,11 +58,10 @@ class RowModel(BuildsOnCompile, keras.Model):
         x = ops.reshape(x, (*ops.shape(x)[:-1], self.size, self.hidden))
         return ops.sum(x * self.readout, axis=-1) + self.bias
 
-    def call(self, x: Any, training: Any = None) -> Any:
+    def call(self, x: Any) -> Any:
         """Logits (batch, size, size) of every pixel given all before it, for binary images."""
         above = ops.pad(x[:, :-1], [[0, 0], [1, 0], [0, 0]])
-        state = self.dropout(self.rnn(above), training=training)
-        return self.row_logits(self.context(state), x)
+        return self.row_logits(self.context(self.rnn(above)), x)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, *_: Any, **__: Any
@@ -101,13 +94,8 @@ class RowModel(BuildsOnCompile, keras.Model):
         The observed pixels further on have no say, so this is a draw from p(hidden | observed)
         only where every hidden pixel comes after all observed ones.
 
-        Args:
-            x: binary images (batch, size, size); what stands in hidden pixels is ignored.
-            observed: boolean, of one image's shape.
-            seed: of the draws.
-
-        Returns:
-            The images, and the probability that each pixel had as it was drawn; same shapes.
+        `x` is (batch, size, size), `observed` boolean of one image's shape. Returns the images,
+        and the probability of 1 that each pixel had as it was drawn.
         """
         x = np.asarray(x, np.float32)
         uniform = np.random.default_rng(seed).random(x.shape, np.float32)

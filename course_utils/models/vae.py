@@ -83,7 +83,7 @@ class VAE(BuildsOnCompile, keras.Model):
     times rate in nats an image, which for beta 1 is an estimate of minus the ELBO. log p(x)
     itself is out of reach: `importance_weighted_bound` rises towards it.
 
-    With `classes` it is a model of p(x | class), and every x is a pair, (images, labels).
+    With `classes` it models p(x | class), and every x is a pair, (images, labels).
 
     Source: Kingma & Welling (2014), Auto-encoding variational Bayes; Higgins et al. (2017) for
     beta; Alemi et al. (2018), Fixing a broken ELBO, for rate and distortion; Sohn et al. (2015),
@@ -114,8 +114,7 @@ class VAE(BuildsOnCompile, keras.Model):
             classes: number of classes that the decoder is told; the encoder is not.
             **kwargs: passed on to `keras.Model`.
 
-        Raises:
-            ValueError: if beta is negative, or the decoder is unknown.
+        A ValueError if beta is negative, or the decoder is unknown.
         """
         if beta < 0:
             raise ValueError(
@@ -203,8 +202,7 @@ class VAE(BuildsOnCompile, keras.Model):
             k: samples of q(z | x) an image; for 1 it is an estimate of the ELBO.
             seed: of the samples.
 
-        Raises:
-            ValueError: if k is below 1.
+        A ValueError if k is below 1.
 
         Source: Burda, Grosse & Salakhutdinov (2016), Importance weighted autoencoders.
         """
@@ -238,13 +236,8 @@ class VAE(BuildsOnCompile, keras.Model):
     def fill(self, x: Any, observed: Any, labels: Any = None, rounds: int = 20) -> Array:
         """Replace hidden pixels by probabilities that fit the observed ones: an approximation.
 
-        Every round encodes the image as it is filled so far, and decodes the mean of q.
-
-        Args:
-            x: images (batch, size, size); what stands in hidden pixels is ignored.
-            observed: boolean, of one image's shape.
-            labels: with classes, the class of each image.
-            rounds: of encoding and decoding.
+        Each of the `rounds` encodes the images (batch, size, size) as they are filled so far, and
+        decodes the mean of q; `observed` is boolean, of one image's shape.
 
         Source: Rezende, Mohamed & Wierstra (2014), who draw where this takes the mean.
         """

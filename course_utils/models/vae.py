@@ -233,7 +233,7 @@ class VAE(BuildsOnCompile, keras.Model):
             raise ValueError(f"labels must be classes from 0 to {self.classes - 1}, got {labels}")
         return ops.convert_to_numpy(ops.sigmoid(self.logits(z, labels)))
 
-    def fill(self, x: Any, observed: Any, labels: Any = None, rounds: int = 20) -> Array:
+    def fill(self, x: Any, observed: Any, labels: Any = None, rounds: int = 10) -> Array:
         """Replace hidden pixels by probabilities that fit the observed ones: an approximation.
 
         Each of the `rounds` encodes the images (batch, size, size) as they are filled so far, and

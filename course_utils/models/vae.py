@@ -70,8 +70,8 @@ class ImageGenerator(keras.Sequential):
         if output_dim % rows:
             raise ValueError(f"output_dim {output_dim} is not a number of whole rows, of {rows}")
         layers = keras.layers
-        ends = layers.GRU(rnn_units, return_sequences=True), layers.Dense(output_dim // rows)
         start = layers.Dense(rnn_units, activation="relu"), layers.RepeatVector(rows)
+        ends = layers.GRU(rnn_units, return_sequences=True), layers.Dense(output_dim // rows)
         super().__init__([layers.Input((latent_dim,)), *start, *ends])
 
 

@@ -451,6 +451,25 @@ def store(path: Path, content: Any, table: str, name: str, licence: str = "MIT")
     registry_path.write_text(tomlkit.dumps(registry), encoding="utf-8", newline="\n")
 
 
+def compress(path: Path) -> None:
+    """Write an HDF5 file anew with its arrays compressed, so that all files stay below 5 MB."""
+    import h5py
+
+    with h5py.File(path) as old:
+        objects: dict[str, Any] = {}
+        old.visititems(lambda name, item: objects.update({name: (item, dict(item.attrs))}))
+        arrays = {name: item[()] for name, (item, _) in objects.items() if hasattr(item, "shape")}
+    with h5py.File(path, "w") as new:
+        for name, (_, attributes) in objects.items():
+            if name not in arrays:
+                item = new.require_group(name)
+            elif arrays[name].ndim:
+                item = new.create_dataset(name, data=arrays[name], compression=9, shuffle=True)
+            else:
+                item = new.create_dataset(name, data=arrays[name])
+            item.attrs.update(attributes)
+
+
 def train(name: str) -> None:
     """Train one checkpoint, store it, and enter its hash in the registry."""
     course_utils.setup()
@@ -467,6 +486,7 @@ def train(name: str) -> None:
     bare.build()
     bare.set_weights(model.get_weights())
     bare.save_weights(weights)
+    compress(weights)
     described = {"kind": type(model).__name__, "record": record, "config": config}
     content = json.dumps(described, ensure_ascii=False, indent=1) + "\n"
     (folder / f"{name}.json").write_text(content, encoding="utf-8", newline="\n")

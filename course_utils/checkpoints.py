@@ -13,9 +13,10 @@ from course_utils.models.recurrent import TextGenerator
 from course_utils.models.rows import RowModel
 from course_utils.models.vae import VAE
 
-_MODELS = (TextGenerator, MaskedImageModel, DigitClassifier, VAE, RowModel, GANGenerator)
-
-KINDS: dict[str, Any] = {kind.__name__: kind for kind in _MODELS}
+KINDS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (TextGenerator, MaskedImageModel, DigitClassifier, VAE, RowModel, GANGenerator)
+}
 """Classes of the models, by the name that a checkpoint's description gives."""
 
 

@@ -105,8 +105,7 @@ def precision_recall(
     Source: Kynkäänniemi et al. (2019), Improved precision and recall metric for assessing
     generative models.
 
-    Raises:
-        ValueError: if there are different numbers of rows, or too few for the neighbours.
+    A ValueError for different numbers of rows, or too few for the neighbours.
     """
     if len(real) != len(made) or len(real) <= neighbours:
         raise ValueError(
@@ -150,8 +149,7 @@ def compare_images(
         `ms` a sample, and `nearer`: the share of samples whose nearest training image, in squared
         pixel distance, is nearer than that of the median held-out image.
 
-    Raises:
-        ValueError: if a model's samples are no images with values in [0, 1].
+    A ValueError if a model's samples are no images with values in [0, 1].
     """
     known, real, rows = features(train), features(held_out), []
 

@@ -36,13 +36,14 @@ def restart(model: Any, weights: list[Any], learning_rate: float | None = None) 
     frees what it has traced, some 80 MB for a small Transformer.
 
     Args:
-        model: compiled with an optimizer of `adamw`.
+        model: compiled; with an optimizer of `adamw` where there is a new learning rate.
         weights: as of `get_weights`.
         learning_rate: the new peak of the schedule; None for the one before.
     """
     model.set_weights(weights)
     for variable in model.optimizer.variables:
-        variable.assign(keras.ops.zeros_like(variable))
+        if variable is not model.optimizer.learning_rate:  # one without a schedule is kept too
+            variable.assign(keras.ops.zeros_like(variable))
     if learning_rate is not None:
         model.optimizer.schedule.peak.assign(learning_rate)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import lzma
 import re
 import sys
 import unicodedata
@@ -64,14 +62,9 @@ def cldr_names() -> list[PlaceName]:
 def main() -> None:
     """Write the file, and enter it in the registry."""
     sys.path.append(str(DATA_DIR / "checkpoints"))
-    from recipes import store
+    from recipes import store_packed
 
-    content = build()
-    path = DATA_DIR / "place_names.json.xz"
-    packed = lzma.compress(json.dumps(content, ensure_ascii=False).encode(), preset=9)
-    path.write_bytes(packed)
-    store(path, None, "shipped", "place_names", "Unicode-3.0")
-    print(f"{path.name}: {len(packed):,} bytes, {content['source']}")
+    store_packed("place_names", build(), "Unicode-3.0")
 
 
 if __name__ == "__main__":

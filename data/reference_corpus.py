@@ -11,8 +11,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
-import json
-import lzma
 import re
 import sys
 import warnings
@@ -254,17 +252,12 @@ def licences(content: dict[str, Any]) -> str:
 def main() -> None:
     """Write both files, and enter the first in the registry."""
     sys.path.append(str(DATA_DIR / "checkpoints"))
-    from recipes import store
+    from recipes import store_packed
 
     content = build()
-    packed = lzma.compress(json.dumps(content, ensure_ascii=False).encode(), preset=9)
-    path = DATA_DIR / "reference_english.json.xz"
-    path.write_bytes(packed)
-    path.with_name("reference_english.LICENSES.txt").write_text(
-        licences(content), encoding="utf-8", newline="\n"
-    )
-    store(path, None, "shipped", "reference_english", LICENCE)
-    print(f"{path.name}: {len(packed):,} bytes, {content['versions']}")
+    path = DATA_DIR / "reference_english.LICENSES.txt"
+    path.write_text(licences(content), encoding="utf-8", newline="\n")
+    store_packed("reference_english", content, LICENCE)
 
 
 if __name__ == "__main__":

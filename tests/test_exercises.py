@@ -362,13 +362,8 @@ def test_every_question_is_tested_here():
 def test_a_stub_is_not_attempted(name, capsys):
     stubs = [...] if name == "start_here.bits" else [..., lambda *arguments: ...]
     if name.endswith("beat_this"):
-        set_task()
-        set_images()
-        set_digits()
-        set_recurrence()
-        set_letters()
-        set_codes()
-        set_decoder()
+        for _, set_up, _ in CHALLENGES.values():
+            set_up()
     for stub in stubs:
         assert QUESTIONS[name].check(stub) is None  # nothing below the cell but what is printed
         assert capsys.readouterr().out.startswith("Not attempted yet: ")
@@ -378,13 +373,9 @@ def test_a_stub_is_not_attempted(name, capsys):
 def test_the_printed_solution_is_right(name, capsys):
     QUESTIONS[name].solution()
     source = capsys.readouterr().out
-    unigram, bigram = set_task()
-    images = set_images()
-    set_digits()
-    set_recurrence()
-    set_letters()
-    set_codes()
-    set_decoder()
+    for _, set_up, _ in CHALLENGES.values():
+        set_up()
+    (unigram, bigram), images = set_task(), set_images()
 
     class Model:  # the mixture in the lesson's solution is of a GRU and a 5-gram
         rnn_units = 1
@@ -463,9 +454,7 @@ def models():
 @pytest.fixture(autouse=True)
 def no_task_left():
     yield
-    questions = (lesson, concepts, background, recurrent_networks, attention)
-    questions += (variational_autoencoder,)
-    for question in (module.beat_this for module in questions):
+    for question, _, _ in CHALLENGES.values():
         vars(question).pop("score", None)
 
 
@@ -511,20 +500,9 @@ CHEATS = {
 }
 
 
-@pytest.mark.parametrize("cheat", CHEATS)
-def test_cheats_and_mistakes_are_caught(models, cheat):
-    log_prob, fragment = CHEATS[cheat]
-    assert fragment in lesson.beat_this.feedback(log_prob)
-
-
 def test_looking_ahead_would_pay(models):
     honest = np.log(CHAIN[HELD_OUT[:-1], HELD_OUT[1:]])
     assert from_both_sides(HELD_OUT).mean() > honest.mean() + 0.1
-
-
-def test_the_task_must_be_set_first():
-    said = lesson.beat_this.feedback(lambda ids: np.zeros(len(ids) - 1))
-    assert "run the cell with beat_this.set_task(...) first" in said
 
 
 # --- beat this number, pixel by pixel ------------------------------------------------------------
@@ -578,22 +556,10 @@ PIXEL_CHEATS = {
 }
 
 
-@pytest.mark.parametrize("cheat", PIXEL_CHEATS)
-def test_cheats_over_pixels_are_caught(cheat):
-    set_images()
-    predict, fragment = PIXEL_CHEATS[cheat]
-    assert fragment in concepts.beat_this.feedback(predict)
-
-
 def test_a_neighbour_beats_the_number(capsys):
     set_images()
     assert concepts.beat_this.feedback(from_above) == "Right."
     assert "bits per pixel; the number to beat is" in capsys.readouterr().out
-
-
-def test_the_pixel_task_must_be_set_first():
-    said = concepts.beat_this.feedback(from_above)
-    assert "run the cell with beat_this.set_task(...) first" in said
 
 
 # --- beat this number, with a hundred labels -----------------------------------------------------
@@ -658,13 +624,6 @@ LABEL_CHEATS = {
 }
 
 
-@pytest.mark.parametrize("cheat", LABEL_CHEATS)
-def test_cheats_with_labels_are_caught(cheat):
-    set_digits()
-    classify, fragment = LABEL_CHEATS[cheat]
-    assert fragment in background.beat_this.feedback(classify)
-
-
 def test_a_neighbour_among_a_hundred_beats_the_number(capsys):
     set_digits()
     assert background.beat_this.feedback(nearest) == "Right."
@@ -692,11 +651,6 @@ def test_a_classifier_gets_copies():
     assert background.beat_this.feedback(nearest) == "Right."
 
 
-def test_the_label_task_must_be_set_first():
-    said = background.beat_this.feedback(nearest)
-    assert "run the cell with beat_this.set_task(...) first" in said
-
-
 # --- beat this number, with a recurrence ---------------------------------------------------------
 
 
@@ -722,24 +676,11 @@ RECURRENT_CHEATS = {
 }
 
 
-@pytest.mark.parametrize("cheat", RECURRENT_CHEATS)
-@pytest.mark.filterwarnings("ignore:divide by zero")
-def test_cheats_with_a_recurrence_are_caught(cheat):
-    set_recurrence()
-    step, fragment = RECURRENT_CHEATS[cheat]
-    assert fragment in recurrent_networks.beat_this.feedback(step)
-
-
 def test_a_recurrence_beats_the_number(capsys):
     set_recurrence()
     assert recurrent_networks.beat_this.feedback(by_chain) == "Right."
     honest = -np.log2(CHAIN[HELD_OUT[:299], HELD_OUT[1:300]]).mean()
     assert capsys.readouterr().out.startswith(f"{honest:.3f} bits per character; the number to")
-
-
-def test_the_recurrent_task_must_be_set_first():
-    said = recurrent_networks.beat_this.feedback(by_chain)
-    assert "run the cell with beat_this.set_task(...) first" in said
 
 
 # --- beat this number, letter by letter ----------------------------------------------------------
@@ -762,18 +703,6 @@ LETTER_CHEATS = {
     "one value": (lambda prefix: 3, "expected 16 probabilities, got shape ()"),
     "reads on": (lambda prefix: np.eye(16)[prefix[len(prefix)]], "it raised IndexError"),
 }
-
-
-@pytest.mark.parametrize("cheat", LETTER_CHEATS)
-def test_cheats_with_letters_are_caught(cheat):
-    set_letters()
-    predict, fragment = LETTER_CHEATS[cheat]
-    assert fragment in attention.beat_this.feedback(predict)
-
-
-def test_the_letter_task_must_be_set_first():
-    said = attention.beat_this.feedback(lambda prefix: np.full(16, 1 / 16))
-    assert "run the cell with beat_this.set_task(...) first" in said
 
 
 # --- beat this number, with better codes ---------------------------------------------------------
@@ -808,13 +737,6 @@ CODE_CHEATS = {
 }
 
 
-@pytest.mark.parametrize("cheat", CODE_CHEATS)
-def test_cheats_with_codes_are_caught(cheat):
-    set_codes()
-    improve, fragment = CODE_CHEATS[cheat]
-    assert fragment in variational_autoencoder.beat_this.feedback(improve)
-
-
 def test_changing_the_arguments_in_place_is_no_way_around():
     set_codes()
 
@@ -839,11 +761,6 @@ def test_a_changed_decoder_is_put_back():
     assert "not enough yet" in variational_autoencoder.beat_this.feedback(change)
     for weight, old in zip(AUTOENCODER.decoder.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, old)
-
-
-def test_the_codes_must_be_set_first():
-    said = variational_autoencoder.beat_this.feedback(lambda x, mean, log_var: (mean, log_var))
-    assert "run the cell with beat_this.set_task(...) first" in said
 
 
 # --- beat this number, with codes of one's own ---------------------------------------------------
@@ -876,13 +793,6 @@ DRAWING_CHEATS = {
 }
 
 
-@pytest.mark.parametrize("cheat", DRAWING_CHEATS)
-def test_cheats_with_drawn_codes_are_caught(cheat):
-    set_decoder()
-    draw, fragment = DRAWING_CHEATS[cheat]
-    assert fragment in image_generation.beat_this.feedback(draw)
-
-
 def test_two_groups_beat_the_number(capsys):
     set_decoder()
 
@@ -893,7 +803,40 @@ def test_two_groups_beat_the_number(capsys):
     assert "the number to beat is 0.05" in capsys.readouterr().out
 
 
-def test_the_decoder_must_be_set_first():
-    vars(image_generation.beat_this).pop("score", None)
-    said = image_generation.beat_this.feedback(lambda codes, n: codes)
-    assert "run the cell with beat_this.set_task(...) first" in said
+# --- what all of them have in common -------------------------------------------------------------
+
+# question, what sets its task, its cheats and mistakes: an answer and a part of what it is told
+CHALLENGES = {
+    "text_generation": (lesson.beat_this, set_task, CHEATS),
+    "concepts": (concepts.beat_this, set_images, PIXEL_CHEATS),
+    "background": (background.beat_this, set_digits, LABEL_CHEATS),
+    "recurrent_networks": (recurrent_networks.beat_this, set_recurrence, RECURRENT_CHEATS),
+    "attention": (attention.beat_this, set_letters, LETTER_CHEATS),
+    "variational_autoencoder": (variational_autoencoder.beat_this, set_codes, CODE_CHEATS),
+    "image_generation": (image_generation.beat_this, set_decoder, DRAWING_CHEATS),
+}
+
+
+@pytest.mark.parametrize(
+    ("challenge", "cheat"),
+    [(name, cheat) for name, (*_, all_) in CHALLENGES.items() for cheat in all_],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_cheats_and_mistakes_are_caught(challenge, cheat):
+    question, set_up, cheats = CHALLENGES[challenge]
+    set_up()
+    answer, fragment = cheats[cheat]
+    assert fragment in question.feedback(answer)
+
+
+@pytest.mark.parametrize("challenge", CHALLENGES)
+def test_the_task_must_be_set_first(challenge):
+    question, _, cheats = CHALLENGES[challenge]
+    answer, _ = next(iter(cheats.values()))
+    assert "run the cell with beat_this.set_task(...) first" in question.feedback(answer)
+
+
+def test_every_number_to_beat_is_among_them():
+    assert {id(question) for question, *_ in CHALLENGES.values()} == {
+        id(question) for name, question in QUESTIONS.items() if name.endswith("beat_this")
+    }

@@ -132,6 +132,19 @@ def test_restart_forgets_weights_and_moments():
     assert np.abs(model.get_weights()[0] - first[0]).max() > 1e-3
 
 
+def test_restart_keeps_a_rate_without_a_schedule():
+    model, start, data = fitted(Ready)
+    model.compile(keras.optimizers.Adam(0.02), "mse")
+    runs = []
+    for _ in range(2):
+        training.restart(model, start)
+        assert float(model.optimizer.learning_rate) == pytest.approx(0.02)
+        model.fit(*data, epochs=3, batch_size=4, shuffle=False, verbose=0)
+        runs.append(model.get_weights()[0])
+    np.testing.assert_allclose(*runs, atol=1e-6)
+    assert np.abs(runs[0] - start[0]).max() > 1e-3
+
+
 def test_nothing_asked_nothing_changed():
     images = np.random.default_rng(0).random((5, 12, 15)).astype(np.float32)
     assert augment(images, [1, 2], **STILL).numpy() == pytest.approx(images, abs=1e-5)

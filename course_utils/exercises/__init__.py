@@ -61,6 +61,28 @@ class Question:
             print(textwrap.dedent(inspect.getsource(self.reference)).rstrip())
 
 
+class NumberToBeat(Question):
+    """An open-ended question: the notebook fixes the task, and the `score` to beat, first."""
+
+    score: float
+
+    def __init__(
+        self,
+        ask: str,
+        mistake: Callable[..., str | None],
+        hint: str,
+        solution: Callable[..., Any] | str,
+    ) -> None:
+        """As of `Question`; `mistake` is asked only once the task is set."""
+
+        def once_set(*answer: Any) -> str | None:
+            if not hasattr(self, "score"):
+                return "the task is not set; run the cell with beat_this.set_task(...) first"
+            return mistake(*answer)
+
+        super().__init__(ask, once_set, hint, solution)
+
+
 class NotAttempted(Exception):
     """The learner's function returned `...`."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from course_utils.exercises import Question, result
+from course_utils.exercises import NumberToBeat, Question, result
 
 # --- 1: the weights ------------------------------------------------------------------------------
 
@@ -109,7 +109,7 @@ causal = Question(
 # --- 3: beat this number -------------------------------------------------------------------------
 
 
-class Challenge(Question):
+class Challenge(NumberToBeat):
     """Beat a number by predicting each letter from those before it, which is all that is given."""
 
     def set_task(self, letters: np.ndarray, targets: np.ndarray, score: float) -> None:
@@ -119,8 +119,6 @@ class Challenge(Question):
 
 def _challenge_mistake(predict: Callable[..., Any]) -> str | None:
     task = beat_this
-    if not hasattr(task, "score"):
-        return "the task is not set; run the cell with beat_this.set_task(...) first"
     nats = []
     for row, place in np.argwhere(task.targets >= 0):
         p = np.asarray(result(predict, task.letters[row, : place + 1].copy()), float)

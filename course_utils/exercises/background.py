@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from course_utils.exercises import Question, result
+from course_utils.exercises import NumberToBeat, Question, result
 
 # --- 1: purity -----------------------------------------------------------------------------------
 
@@ -103,7 +103,7 @@ masked_loss = Question(
 # --- 3: beat this number -------------------------------------------------------------------------
 
 
-class Challenge(Question):
+class Challenge(NumberToBeat):
     """Classify digits with a hundred labels and many unlabelled images."""
 
     def set_task(self, train: Any, held_out: Any, score: float) -> None:
@@ -113,8 +113,6 @@ class Challenge(Question):
 
 def _challenge_mistake(classify: Callable[..., Any]) -> str | None:
     task = beat_this
-    if not hasattr(task, "score"):
-        return "the task is not set; run the cell with beat_this.set_task(...) first"
     part, held_out = task.train.balanced(100, seed=7), task.held_out
 
     def guessed(labels: np.ndarray) -> np.ndarray:

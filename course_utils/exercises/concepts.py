@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from course_utils.exercises import Question, result
+from course_utils.exercises import NumberToBeat, Question, result
 
 # --- 1: a density as a code length ---------------------------------------------------------------
 
@@ -95,7 +95,7 @@ bayes = Question(
 # --- 3: beat this number -------------------------------------------------------------------------
 
 
-class Challenge(Question):
+class Challenge(NumberToBeat):
     """Beat a number with any model that predicts binary pixels one by one."""
 
     def set_task(self, images: np.ndarray, score: float) -> None:
@@ -105,8 +105,6 @@ class Challenge(Question):
 
 def _challenge_mistake(predict: Callable[[np.ndarray], np.ndarray]) -> str | None:
     task = beat_this
-    if not hasattr(task, "score"):
-        return "the task is not set; run the cell with beat_this.set_task(...) first"
     p = np.asarray(result(predict, task.images.copy()), float)
     if p.shape != task.images.shape:
         return f"expected a probability for each pixel, {task.images.shape}, got {p.shape}"

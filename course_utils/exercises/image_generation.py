@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from course_utils.exercises import Question, result
+from course_utils.exercises import NumberToBeat, Question, result
 
 # --- 1: the best single answer -------------------------------------------------------------------
 
@@ -88,7 +88,7 @@ losses = Question(
 # --- 3: beat this number -------------------------------------------------------------------------
 
 
-class Challenge(Question):
+class Challenge(NumberToBeat):
     """Draw codes for a decoder whose images come close to the training digits."""
 
     def set_task(self, model: Any, judge: Any, images: np.ndarray, score: float) -> None:
@@ -103,8 +103,6 @@ def _challenge_mistake(draw: Callable[..., Any]) -> str | None:
     from course_utils.metrics import frechet_distance
 
     task = beat_this
-    if not hasattr(task, "score"):
-        return "the task is not set; run the cell with beat_this.set_task(...) first"
     codes = np.asarray(result(draw, task.codes.copy(), 500), np.float32)
     if codes.shape != (500, task.codes.shape[1]):
         return f"500 codes have shape (500, {task.codes.shape[1]}), got {codes.shape}"

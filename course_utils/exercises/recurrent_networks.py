@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from course_utils.exercises import Question, result
+from course_utils.exercises import NumberToBeat, Question, result
 from course_utils.metrics import bits_per_character
 
 # --- 1: how far back a gradient reaches ----------------------------------------------------------
@@ -103,7 +103,7 @@ clip = Question(
 # --- 3: beat this number -------------------------------------------------------------------------
 
 
-class Challenge(Question):
+class Challenge(NumberToBeat):
     """Beat a number with any recurrence; whoever carries a state from left to right cannot peek."""
 
     def set_task(self, held_out: np.ndarray, vocab_size: int, score: float) -> None:
@@ -113,8 +113,6 @@ class Challenge(Question):
 
 def _challenge_mistake(step: Callable[..., Any]) -> str | None:
     task = beat_this
-    if not hasattr(task, "score"):
-        return "the task is not set; run the cell with beat_this.set_task(...) first"
     state, nats = None, 0.0
     for token, following in zip(task.held_out[:-1], task.held_out[1:], strict=True):
         answer = result(step, state, int(token))

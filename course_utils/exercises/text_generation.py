@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from course_utils.exercises import Question, result
+from course_utils.exercises import NumberToBeat, Question, result
 from course_utils.metrics import bits_per_character
 
 # --- 1: a loss per token as bits per character ---------------------------------------------------
@@ -86,7 +86,7 @@ temperature = Question(
 # --- 3: beat this number -------------------------------------------------------------------------
 
 
-class Challenge(Question):
+class Challenge(NumberToBeat):
     """Beat a number on held-out text with any predictor that is a probability distribution."""
 
     def set_task(
@@ -106,8 +106,6 @@ class Challenge(Question):
 
 def _challenge_mistake(log_prob: Callable[[np.ndarray], np.ndarray]) -> str | None:
     task = beat_this
-    if not hasattr(task, "score"):
-        return "the task is not set; run the cell with beat_this.set_task(...) first"
     ids = task.held_out
     # Is it a distribution? Over all choices of the last token its probabilities must sum to 1.
     for end in (60, 300):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from course_utils.exercises import Question, result
+from course_utils.exercises import NumberToBeat, Question, result
 
 # --- 1: a prior that is not standard -------------------------------------------------------------
 
@@ -109,7 +109,7 @@ bound = Question(
 # --- 3: beat this number -------------------------------------------------------------------------
 
 
-class Challenge(Question):
+class Challenge(NumberToBeat):
     """Raise the ELBO of some images with the decoder as it is, by a better q for each of them."""
 
     def set_task(self, model: Any, images: np.ndarray, gain: float) -> None:
@@ -132,8 +132,6 @@ class Challenge(Question):
 
 def _challenge_mistake(improve: Callable[..., Any]) -> str | None:
     task = beat_this
-    if not hasattr(task, "score"):
-        return "the task is not set; run the cell with beat_this.set_task(...) first"
     given = result(improve, task.images.copy(), *(part.copy() for part in task.start))
     if not isinstance(given, (tuple, list)) or len(given) != 2:
         return "return two arrays: mean and log_var"

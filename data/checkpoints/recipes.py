@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import lzma
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -38,6 +39,8 @@ EARLY_STEPS = 60
 MASKED_EPOCHS, CLASSIFIER_EPOCHS = 600, 60
 
 VAE_AUGMENTATION: dict[str, Any] = {"degrees": 10.0, "zoom": 0.1, "shift": 1.0, "contrast": 1.36}
+
+DENSE_VAE: dict[str, Any] = {"weight_decay": 0.01, "batch_size": 200}
 
 GAN_RATE, GAN_STEPS = 1e-3, 8_000
 GAN_AUGMENTATION: dict[str, Any] = {"degrees": 5.0, "zoom": 0.05, "shift": 0.5, "contrast": 1.18}
@@ -244,7 +247,12 @@ def digit_classifier(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]
 
 
 def image_model(
-    model: Any, steps: int, learning_rate: float, weight_decay: float, max_steps: int | None
+    model: Any,
+    steps: int,
+    max_steps: int | None,
+    learning_rate: float = 3e-3,
+    weight_decay: float = 0.05,
+    batch_size: int = 100,
 ) -> tuple[Any, dict[str, Any]]:
     """Train a model of the 4,000 training digits, augmented, with pixels drawn as 0 or 1.
 
@@ -260,7 +268,7 @@ def image_model(
     batches = image_batches(
         data.train.images,
         data.train.labels if classes else None,
-        batch_size=200 if type(model) is VAE and model.settings["decoder"] == "dense" else 100,
+        batch_size=batch_size,
         steps=steps,
         binary=True,
         **VAE_AUGMENTATION,
@@ -281,27 +289,27 @@ def image_model(
 
 def digits_vae(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
     """Train the dense variational autoencoder; `max_steps` as in `text_reference_english`."""
-    return image_model(VAE(), 2800, 3e-3, 0.01, max_steps)
+    return image_model(VAE(), 2800, max_steps, **DENSE_VAE)
 
 
 def digits_rows_vae(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
     """Train the autoencoder whose decoder is the article's Dense, GRU, Dense, row by row."""
-    return image_model(VAE(24, 256, decoder="rows"), 3000, 2e-3, 0.05, max_steps)
+    return image_model(VAE(24, 256, decoder="rows"), 3000, max_steps, learning_rate=2e-3)
 
 
 def digits_convolutional_vae(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
     """Train the convolutional autoencoder."""
-    return image_model(VAE(32, 128, decoder="convolutional"), 2000, 3e-3, 0.05, max_steps)
+    return image_model(VAE(32, 128, decoder="convolutional"), 2000, max_steps)
 
 
 def digits_class_vae(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
     """Train the dense autoencoder whose decoder is told the class."""
-    return image_model(VAE(classes=10), 2800, 3e-3, 0.01, max_steps)
+    return image_model(VAE(classes=10), 2800, max_steps, **DENSE_VAE)
 
 
 def digits_rows(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
     """Train the autoregressive model of rows."""
-    return image_model(RowModel(), 4000, 3e-3, 0.05, max_steps)
+    return image_model(RowModel(), 4000, max_steps)
 
 
 def digits_gan(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
@@ -449,6 +457,14 @@ def store(path: Path, content: Any, table: str, name: str, licence: str = "MIT")
         "licence": licence,
     }
     registry_path.write_text(tomlkit.dumps(registry), encoding="utf-8", newline="\n")
+
+
+def store_packed(name: str, content: dict[str, Any], licence: str) -> None:
+    """Write content as `data/NAME.json.xz`, and enter it in the registry."""
+    path = DATA_DIR / f"{name}.json.xz"
+    path.write_bytes(lzma.compress(json.dumps(content, ensure_ascii=False).encode(), preset=9))
+    store(path, None, "shipped", name, licence)
+    print(f"{path.name}: {path.stat().st_size:,} bytes")
 
 
 def compress(path: Path) -> None:

@@ -4,8 +4,6 @@ One module a notebook. A question looks at the learner's answer, never at how it
 common mistake has a hint of its own, and no answer, however wrong, ends in a stack trace.
 """
 
-from __future__ import annotations
-
 import copy
 import inspect
 from collections.abc import Callable
@@ -13,24 +11,17 @@ from typing import Any
 
 import numpy as np
 
+Mistake = Callable[..., str | None]
+
 
 class Question:
     """One question of a notebook."""
 
-    def __init__(
-        self,
-        ask: str,
-        mistake: Callable[..., str | None],
-        hint: str,
-        solution: Callable[..., Any] | str,
-    ) -> None:
-        """Make a question.
+    def __init__(self, ask: str, mistake: Mistake, hint: str, solution: Any) -> None:
+        """Ask something; the `hint` shows the way to a solution, without the solution.
 
-        Args:
-            ask: the question, in a sentence.
-            mistake: takes the answer; returns None if it is right, else what is wrong with it.
-            hint: the way to a solution, without the solution.
-            solution: the reference answer: a function, whose source is shown, or lines of code.
+        `mistake` takes the answer and returns None if it is right, else what is wrong with it;
+        `solution` is the right answer: a function, whose source is shown, or lines of code.
         """
         self.ask, self.reference = ask, solution
         self._mistake, self._hint = mistake, hint
@@ -69,7 +60,7 @@ class Function(Question):
         ask: str,
         reference: Callable[..., Any],
         inputs: tuple[Any, ...],
-        wrong: dict[str, Callable[..., Any]],
+        wrong: Callable[..., dict[str, Any]],
         hint: str,
         *,
         shape: str = "",
@@ -77,18 +68,12 @@ class Function(Question):
         otherwise: str = "expected {wanted}, got {given}",
         further: dict[str, tuple[Any, ...]] | None = None,
     ) -> None:
-        """Make a question; `ask` and `hint` as in `Question`.
+        """Compare with the `reference` on the `inputs`; `ask` and `hint` are as in `Question`.
 
-        Args:
-            ask: the question.
-            reference: the right function.
-            inputs: the arguments to compare on.
-            wrong: what is said of each common mistake, and the function that makes it.
-            hint: the way to a solution.
-            shape: said of a result of another shape, instead of the shape that is expected.
-            not_finite: said where some number is infinite or none.
-            otherwise: said of any other answer; a format of `wanted` and `given`.
-            further: what is said of a function that is right so far, and inputs that show it.
+        Of the inputs `wrong` gives what is said of each common mistake, and the result of it.
+        `shape` is said of a result of another shape, `not_finite` where some number is none,
+        `otherwise` of any other answer: a format of `wanted` and `given`. `further` has what is
+        said of a function that is right so far but wrong on other inputs.
         """
         super().__init__(ask, self._compare, hint, reference)
         self._inputs, self._wrong, self._further = inputs, wrong, further or {}
@@ -99,13 +84,12 @@ class Function(Question):
         wanted, given, same_shape = self._both(function, self._inputs)
         if self._not_finite and not np.isfinite(given).all():
             return self._not_finite
-        for said, mistake in self._wrong.items():
-            value = _numbers(mistake(*self._inputs))
+        for said, mistake in self._wrong(*self._inputs).items():
+            value = _numbers(mistake)
             if given.shape == value.shape and np.allclose(*map(np.nan_to_num, (given, value))):
                 return said
         if not same_shape:
-            wish = self._shape or f"expected {wanted.shape}"
-            return f"the result has shape {given.shape}; {wish}"
+            return f"the result has shape {given.shape}; {self._shape or wanted.shape}"
         if not np.allclose(given, wanted):
             if np.isclose(wanted.sum(), 1) and np.allclose(given / given.sum(), wanted):
                 return f"the result sums to {given.sum():.3f}; divide by the sum"
@@ -118,8 +102,7 @@ class Function(Question):
 
     def _both(self, function: Any, inputs: tuple[Any, ...]) -> tuple[Any, Any, bool]:
         """Numbers of the reference and of a learner's function; have the two the same shape?"""
-        wanted: Any = self.reference(*inputs)  # type: ignore[operator]
-        given = result(function, *copy.deepcopy(inputs))
+        wanted, given = self.reference(*inputs), result(function, *copy.deepcopy(inputs))
         given = float(given) if isinstance(wanted, int | float) else given
         shapes = [[np.shape(part) for part in x] if np.iterable(x) else [] for x in (wanted, given)]
         return _numbers(wanted), _numbers(given), shapes[0] == shapes[1]
@@ -130,18 +113,8 @@ class NumberToBeat(Question):
 
     score: float
 
-    def __init__(
-        self,
-        ask: str,
-        task: str,
-        mistake: Callable[..., str | None],
-        hint: str,
-        solution: str,
-    ) -> None:
-        """As of `Question`; `task` names what `set_task` takes, `mistake` takes this question too.
-
-        `mistake` is asked only once the task is set.
-        """
+    def __init__(self, ask: str, task: str, mistake: Mistake, hint: str, solution: str) -> None:
+        """`task` names what `set_task` takes; `mistake` takes the question and then the answer."""
         self._task = task.split()
 
         def once_set(*answer: Any) -> str | None:

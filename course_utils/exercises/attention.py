@@ -1,9 +1,6 @@
 """Questions of 03c_attention."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,30 +27,28 @@ weights = Function(
     "Write weights(q, k): the attention weights (T, T) of queries (T, d) and keys (T, d).",
     _weights,
     (_Q, _K),
-    {
-        "the scale is missing: divide the dot products": lambda q, k: _softmax(q @ k.T),
-        "divided by d; the standard deviation of a dot product is its root": (
-            lambda q, k: _softmax(q @ k.T / 4)
-        ),
-        "the columns sum to one; each query spreads its own weight": (
-            lambda q, k: _softmax(q @ k.T / 2, axis=0)
-        ),
-        "queries and keys are exchanged: row i belongs to query i": lambda q, k: _weights(k, q),
-        "those are the scores; the softmax is missing": lambda q, k: q @ k.T / 2,
-        "divide each row by its sum": lambda q, k: np.exp(q @ k.T / 2),
-        "the scale belongs inside the softmax": lambda q, k: _softmax(q @ k.T) / 2,
+    lambda q, k: {
+        "the scale is missing: divide the dot products": _softmax(q @ k.T),
+        "divided by d; the standard deviation of a dot product is its root": _softmax(q @ k.T / 4),
+        "the columns sum to one; each query spreads its own weight": _softmax(q @ k.T / 2, axis=0),
+        "queries and keys are exchanged: row i belongs to query i": _weights(k, q),
+        "those are the scores; the softmax is missing": q @ k.T / 2,
+        "divide each row by its sum": np.exp(q @ k.T / 2),
+        "the scale belongs inside the softmax": _softmax(q @ k.T) / 2,
     },
     "Dot products of all pairs are one matrix product. Scale them, then exponentials, then each "
     "row sums to one. The largest score of a row may be taken off it first: why?",
     shape="3 queries and 3 keys have 3 × 3 weights",
     otherwise="expected first row {wanted[0]}, got {given[0]}",
     further={
-        "right for small scores; large ones overflow: subtract each row's largest first": (
-            *(60 * _Q, 60 * _K),
-        ),
+        "right for small scores; large ones overflow: subtract the largest": (60 * _Q, 60 * _K),
         "right for d = 4 alone": (_Q[:, :3], _K[:, :3]),
     },
 )
+
+
+def _lower(s: np.ndarray, k: int = 0, axis: int = -1) -> np.ndarray:
+    return _softmax(np.where(np.tri(len(s), k=k), s, -np.inf), axis)
 
 
 def _causal(scores: np.ndarray) -> np.ndarray:
@@ -66,21 +61,13 @@ causal = Function(
     "Write masked_weights(scores): the softmax of each row over the tokens up to its own.",
     _causal,
     (_S,),
-    {
-        "a token may look at itself; the first one has nobody else": (
-            lambda s: _softmax(np.where(np.tri(3, k=-1), s, -np.inf))
-        ),
-        "nothing is masked": _softmax,
-        "masked after the softmax, so the rows no longer sum to one": (
-            lambda s: np.tril(_softmax(s))
-        ),
-        "a score of 0 is not a weight of 0: what has the exponential 0?": (
-            lambda s: _softmax(np.tril(s))
-        ),
-        "the wrong triangle: it sees what comes later": (
-            lambda s: _causal(s[::-1, ::-1])[::-1, ::-1]
-        ),
-        "row by row, not by column": (lambda s: _softmax(np.where(np.tri(3), s, -np.inf), axis=0)),
+    lambda s: {
+        "a token may look at itself: the first one has nobody else": _lower(s, k=-1),
+        "nothing is masked": _softmax(s),
+        "masked after the softmax, so the rows no longer sum to one": np.tril(_softmax(s)),
+        "a score of 0 is not a weight of 0: what has the exponential 0?": _softmax(np.tril(s)),
+        "the wrong triangle: it sees what comes later": _causal(s[::-1, ::-1])[::-1, ::-1],
+        "row by row, not by column": _lower(s, axis=0),
     },
     "np.tri(T) is one on and below the diagonal. Which score has a weight of exactly zero after "
     "the softmax? np.where puts it in before the exponentials.",
@@ -90,7 +77,7 @@ causal = Function(
 )
 
 
-def _challenge_mistake(task: Any, predict: Callable[..., Any]) -> str | None:
+def _challenge_mistake(task: Any, predict: Any) -> str | None:
     nats = []
     for row, place in np.argwhere(task.targets >= 0):
         p = np.asarray(result(predict, task.letters[row, : place + 1].copy()), float)

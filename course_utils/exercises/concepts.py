@@ -1,9 +1,6 @@
 """Questions of 02_concepts."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,22 +16,13 @@ density = Function(
     "Write bits_per_pixel(log_density, pixels) for images of 256 grey values on [0, 1].",
     _bits_per_pixel,
     (570.0, 784),
-    {
-        "less than nothing: a density is not a probability; each of the 256 grey values has 1/256 "
-        "of the axis, which costs 8 bits": lambda d, pixels: _bits_per_pixel(d, pixels) - 8,
-        "the 8 is in bits and the rest still in nats": lambda d, pixels: 8 - d / pixels,
-        "a higher density must cost less: mind the minus sign": (
-            lambda d, pixels: _bits_per_pixel(-d, pixels)
-        ),
-        "that is the bill of the whole image; per pixel": (
-            lambda d, pixels: _bits_per_pixel(d, pixels) * pixels
-        ),
-        "the 8 is for one pixel and the rest for the whole image": (
-            lambda d, pixels: _bits_per_pixel(d, 1)
-        ),
-        "256 grey values, 0 to 255, share the axis": (
-            lambda d, pixels: _bits_per_pixel(d, pixels) - 8 + math.log2(255)
-        ),
+    lambda d, pixels: {
+        "a density is not a probability: 1/256 of the axis costs 8 bits": -d / math.log(2) / pixels,
+        "the 8 is in bits and the rest still in nats": 8 - d / pixels,
+        "a higher density must cost less: mind the minus sign": _bits_per_pixel(-d, pixels),
+        "that is the bill of the whole image; per pixel": _bits_per_pixel(d, pixels) * pixels,
+        "the 8 is for one pixel and the rest for the whole image": _bits_per_pixel(d, 1),
+        "256 grey values, 0 to 255, share the axis": math.log2(255) - d / math.log(2) / pixels,
     },
     "The probability of one grey value is about the density times the width of its bin, 1/256. "
     "For an image of P pixels that is a factor 256^-P. Take minus the logarithm to base 2.",
@@ -52,22 +40,12 @@ bayes = Function(
     "Write posterior(log_likelihood, prior): p(class | x) from log p(x | class) and p(class).",
     _posterior,
     (np.array([-1203.0, -1201.5, -1202.0]), np.array([0.7, 0.1, 0.2])),
-    {
-        "exp(-1200) is zero in floating point; subtract the largest value before exp": (
-            lambda log_p, prior: 0 * prior
-        ),
-        "that is log p(x, y); the question asks for p(y | x)": (
-            lambda log_p, prior: log_p + np.log(prior)
-        ),
-        "right up to a factor: multiply by the prior first, normalise afterwards": (
-            lambda log_p, prior: _posterior(log_p, np.ones(3)) * prior
-        ),
-        "the prior is missing: a rare class needs more evidence": (
-            lambda log_p, prior: _posterior(log_p, np.ones(3))
-        ),
-        "log-likelihoods add up with the logarithm of the prior": (
-            lambda log_p, prior: _posterior(log_p + prior, np.ones(3))
-        ),
+    lambda log_p, prior: {
+        "exp(-1200) is zero in floating point; subtract the largest value before exp": 0 * prior,
+        "that is log p(x, y); the question asks for p(y | x)": log_p + np.log(prior),
+        "multiply by the prior first, normalise afterwards": _posterior(log_p, np.ones(3)) * prior,
+        "the prior is missing: a rare class needs more evidence": _posterior(log_p, np.ones(3)),
+        "add log-likelihoods up with the logarithm of the prior": _posterior(log_p, np.exp(prior)),
     },
     "p(class | x) is p(x | class) p(class) over its sum. Add logarithms first; what may you "
     "subtract from all of them without a change, so that exp does not vanish?",
@@ -75,8 +53,8 @@ bayes = Function(
 )
 
 
-def _challenge_mistake(task: Any, predict: Callable[[np.ndarray], np.ndarray]) -> str | None:
-    images = task.images
+def _challenge_mistake(task: Any, predict: Any) -> str | None:
+    images = np.asarray(task.images, bool)
     p = np.asarray(result(predict, images.copy()), float)
     if p.shape != images.shape:
         return f"expected a probability for each pixel, {images.shape}, got {p.shape}"
@@ -90,10 +68,8 @@ def _challenge_mistake(task: Any, predict: Callable[[np.ndarray], np.ndarray]) -
         other[:, place:] = ~other[:, place:]
         again = np.asarray(predict(other.reshape(images.shape)), float).reshape(rows, -1)
         if not np.allclose(again[:, : place + 1], p.reshape(rows, -1)[:, : place + 1], atol=1e-9):
-            return (
-                f"the prediction of a pixel changed when only it and later ones changed (pixel "
-                f"{place}): a predictor sees earlier pixels of the same image only"
-            )
+            said = "a predictor sees earlier pixels of the same image only"
+            return f"prediction {place} changed when only that pixel and later ones did: {said}"
     alone = np.asarray(predict(images[-2:].copy()), float)
     if not np.allclose(alone, p[-2:], atol=1e-9):
         return "an image by itself is predicted otherwise than among others: each stands alone"
@@ -102,13 +78,11 @@ def _challenge_mistake(task: Any, predict: Callable[[np.ndarray], np.ndarray]) -
 
 
 beat_this = NumberToBeat(
-    "Write predict(images): for each pixel of binary images (N, 28, 28) the probability that it "
-    "is dark, given the pixels of the same image that come before it in reading order.",
+    "Write predict(images): p of each binary pixel, given those before it in the same image.",
     "images score",  # held-out images (N, height, width), boolean; bits per pixel to beat
     _challenge_mistake,
-    "Two pixels above and to the left of a pixel say a lot about it. For each pattern of such "
-    "neighbours, count in binary_train how often the pixel after it is dark, and smooth. "
-    "How many neighbours pay?",
+    "Pixels above and to the left say a lot about a pixel. For each pattern of these, count in "
+    "binary_train how often the pixel is dark, and smooth. How many neighbours pay?",
     """
 def predict(images):
     # How often is a pixel dark after each pattern of ten neighbours above it and to its left?

@@ -1,14 +1,12 @@
 """Questions of 04b_image_generation."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
 from course_utils.exercises import Function, NumberToBeat, result
+from course_utils.metrics import frechet_distance
 
 
 def _best(images: Any) -> Any:
@@ -19,12 +17,10 @@ best_answer = Function(
     "Write best_answer(images): the single image with the smallest mean absolute error.",
     _best,
     (np.array([[0, 0, 0.2], [1, 0, 0.4], [1, 0, 0.9], [1, 1, 0], [0, 0, 0.1]])[:, None],),
-    {
-        "that is the best answer under the squared error": lambda images: images.mean(axis=0),
-        "one number for all pixels; every pixel has its own best answer": np.median,
-        "only the same where all pixels are 0 or 1; some are grey": (
-            lambda images: images.mean(axis=0).round()
-        ),
+    lambda images: {
+        "that is the best answer under the squared error": images.mean(axis=0),
+        "one number for all pixels; every pixel has its own best answer": np.median(images),
+        "only the same where all pixels are 0 or 1; some are grey": images.mean(axis=0).round(),
     },
     "Each pixel on its own. Move the answer up a little: the error grows by the number of images "
     "below it and shrinks by the number above. Where do the two balance?",
@@ -34,32 +30,28 @@ best_answer = Function(
 
 def _losses(real: Any, made: Any) -> Any:
     critic = np.logaddexp(0, -real).mean() + np.logaddexp(0, made).mean()
-    return critic, np.logaddexp(0, -made).mean()
+    return np.array([critic, np.logaddexp(0, -made).mean()])
+
+
+def _saturating(real: Any, made: Any) -> Any:
+    return _losses(real, made)[0], -np.logaddexp(0, made).mean()
 
 
 losses = Function(
     "Write losses(real, made): the losses of critic and generator from logits (B,).",
     _losses,
     (np.array([2.0, -0.5, 1.0]), np.array([-1.0, 0.3, -2.0])),
-    {
-        "the critic's loss comes first": lambda *given: _losses(*given)[::-1],
-        "that generator has hardly a gradient while the critic is sure": (
-            lambda real, made: (_losses(real, made)[0], -np.logaddexp(0, made).mean())
-        ),
-        "the critic's loss is a sum of two means, not their mean": (
-            lambda *given: _losses(*given) * np.array([0.5, 1])
-        ),
-        "means over the batch, not sums": lambda *given: 3 * np.array(_losses(*given)),
-        "real and made are exchanged": lambda real, made: _losses(made, real),
-        "a high logit means real: check the signs": lambda real, made: _losses(-real, -made),
+    lambda real, made: {
+        "the critic's loss comes first": _losses(real, made)[::-1],
+        "that generator has hardly a gradient while the critic is sure": _saturating(real, made),
+        "the critic's loss is a sum of two means, not their mean": _losses(real, made) * [0.5, 1],
+        "means over the batch, not sums": 3 * _losses(real, made),
+        "real and made are exchanged": _losses(made, real),
+        "a high logit means real: check the signs": _losses(-real, -made),
     },
     "ln(1 + e^c) is np.logaddexp(0, c). Which sign does c have for real, which for made images?",
     shape="two numbers are wanted",
-    further={
-        "right near 0; e^1000 overflows, see np.logaddexp": (
-            *(np.array([-1000.0]), np.array([-1000.0])),
-        )
-    },
+    further={"right near 0; e^1000 overflows: np.logaddexp": (np.full(1, -1e3), np.full(1, -1e3))},
 )
 
 
@@ -74,9 +66,7 @@ class Challenge(NumberToBeat):
         self.real = judge.features(images)
 
 
-def _challenge_mistake(task: Any, draw: Callable[..., Any]) -> str | None:
-    from course_utils.metrics import frechet_distance
-
+def _challenge_mistake(task: Any, draw: Any) -> str | None:
     codes = np.asarray(result(draw, task.codes.copy(), 500), np.float32)
     if codes.shape != (500, task.codes.shape[1]):
         return f"500 codes have shape (500, {task.codes.shape[1]}), got {codes.shape}"
@@ -98,7 +88,6 @@ beat_this = Challenge(
     "what could stand in for classes here?",
     """
 def draw_codes(codes, n):
-    mixture = GaussianMixture(20, reg_covar=1e-3, random_state=0).fit(codes)
-    return mixture.sample(n)[0]
+    return GaussianMixture(20, reg_covar=1e-3, random_state=0).fit(codes).sample(n)[0]
 """,
 )

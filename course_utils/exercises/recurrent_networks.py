@@ -1,9 +1,6 @@
 """Questions of 03b_recurrent_networks."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,28 +14,18 @@ def _reach(factor: float, share: float) -> int:
 
 
 reach = Function(
-    "Write reach(factor, share): the steps after which a gradient that shrinks by a factor each "
-    "step is at most this share of what it was.",
+    "Write reach(factor, share): the steps until a shrinking gradient is at most this share.",
     _reach,
     (0.9, 0.01),
-    {
-        "steps are whole: after how many is it below the share for the first time?": (
-            lambda factor, share: math.log(share) / math.log(factor)
-        ),
-        "one step too few: at that distance the share is not reached yet": (
-            lambda factor, share: _reach(factor, share) - 1
-        ),
-        "a distance is positive: both logarithms are negative": (
-            lambda factor, share: -_reach(factor, share)
-        ),
-        "the quotient is upside down": lambda factor, share: math.log(factor) / math.log(share),
-        "each step multiplies, it does not subtract": (
-            lambda factor, share: (1 - share) / (1 - factor)
-        ),
-        "the factor is missing": lambda factor, share: math.log(share),
+    lambda factor, share: {
+        "steps are whole: after how many is it below at first?": math.log(share) / math.log(factor),
+        "one step too few: there the share is not reached yet": _reach(factor, share) - 1,
+        "a distance is positive: both logarithms are negative": -_reach(factor, share),
+        "the quotient is upside down": math.log(factor) / math.log(share),
+        "each step multiplies, it does not subtract": (1 - share) / (1 - factor),
+        "the factor is missing": math.log(share),
     },
-    "After k steps the share is factor ** k. Take logarithms and solve for k; then round so that "
-    "the share is really reached.",
+    "After k steps the share is factor ** k. Solve for k, and round so that it is really reached.",
     otherwise="got {given:g} for a factor of 0.9 a step and a share of 0.01",
     further={"right for 0.9, wrong for 0.99 and one half": (0.99, 0.5)},
 )
@@ -52,39 +39,26 @@ def _clip(gradients: list[np.ndarray], largest: float) -> list[np.ndarray]:
 
 
 clip = Function(
-    "Write clip(gradients, largest): scale a list of arrays together so that the norm of all "
-    "their numbers is at most `largest`.",
+    "Write clip(gradients, largest): scale arrays together to a norm of at most `largest`.",
     _clip,
     (_GRADIENTS, 2.0),
-    {
-        "each array was cut by itself, which turns the direction; use one norm for all": (
-            lambda gradients, largest: [g * largest / np.linalg.norm(g) for g in gradients]
-        ),
-        "each number was cut by itself, which turns the direction; scale them all alike": (
-            lambda gradients, largest: [np.clip(g, -largest, largest) for g in gradients]
-        ),
-        "the norm is now 1; it should be `largest`": lambda gradients, _: _clip(gradients, 1.0),
-        "divided by the squared norm: take the root": (
-            lambda gradients, largest: _clip(gradients, largest / 5)
-        ),
-        "norms of parts do not add up, their squares do": (
-            lambda gradients, largest: _clip(gradients, largest * 5 / 7)
-        ),
-        "nothing was clipped, although the norm is 5 and `largest` is 2": lambda gradients, _: (
-            gradients
-        ),
+    lambda gs, largest: {
+        "each array was cut by itself: use one norm for all": [_clip([g], largest)[0] for g in gs],
+        "each number was cut by itself; scale all alike": [g.clip(-largest, largest) for g in gs],
+        "the norm is now 1; it should be `largest`": _clip(gs, 1.0),
+        "divided by the squared norm: take the root": _clip(gs, largest / 5),
+        "norms of parts do not add up, their squares do": _clip(gs, largest * 5 / 7),
+        "nothing was clipped, although the norm is 5 and `largest` is 2": gs,
     },
     "The norm of the whole gradient is the root of the sum of all squares, over every array. "
     "One factor for all arrays keeps the direction. What must the factor be below `largest`?",
     shape="return one array for each gradient, of the same shapes",
     otherwise="for gradients of norm 5 and largest = 2 each is to be times 0.4, got {given}",
-    further={
-        "a gradient that is small enough must stay as it is": ([g / 100 for g in _GRADIENTS], 2.0)
-    },
+    further={"a gradient that is small enough must stay as it is": (_GRADIENTS, 10.0)},
 )
 
 
-def _challenge_mistake(task: Any, step: Callable[..., Any]) -> str | None:
+def _challenge_mistake(task: Any, step: Any) -> str | None:
     state, nats = None, 0.0
     for token, following in zip(task.held_out[:-1], task.held_out[1:], strict=True):
         answer = result(step, state, int(token))
@@ -97,18 +71,15 @@ def _challenge_mistake(task: Any, step: Callable[..., Any]) -> str | None:
         if not math.isclose(total, 1.0, abs_tol=0.01):
             return f"the probabilities of the next token sum to {total:.3f}, not 1"
         nats += log_p[following]
-    reached = bits_per_character(nats, len(task.held_out) - 1)
-    return task.verdict(reached, "bits per character")
+    return task.verdict(bits_per_character(nats, len(task.held_out) - 1), "bits per character")
 
 
 beat_this = NumberToBeat(
-    "Write step(state, token): the new state, and the log-probabilities of the next token. "
-    "The first state is None.",
+    "Write step(state, token), state None at first: the new state, and log p of the next token.",
     "held_out vocab_size score",  # a text (tokens,), bits per token but its first to beat
     _challenge_mistake,
-    "What is the state of an n-gram? The last n - 1 tokens. A GRU and an n-gram err in different "
-    "places, so a mixture of the two, λ p₁ + (1 − λ) p₂, costs less than either; its state is both "
-    "states. Or train a larger GRU for longer.",
+    "An n-gram has its last n - 1 tokens as a state. It errs in other places than a GRU; a mix, "
+    "λ p₁ + (1 − λ) p₂, costs less than either and has both states. Or train a larger GRU longer.",
     """
 def step(state, token):
     # A mixture: the GRU carries its state, the 5-gram carries the last four tokens.

@@ -21,8 +21,7 @@ def _bits_mistake(answer: float) -> str | None:
 
 
 bits = Question(
-    "A model gives the character that really comes next the probability 1/8. "
-    "What does this character cost, in bits?",
+    "A model gives the next character the probability 1/8. What does it cost, in bits?",
     _bits_mistake,
     "How many times must you halve 1 to get to 1/8?",
     "3",

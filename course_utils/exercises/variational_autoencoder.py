@@ -1,13 +1,11 @@
 """Questions of 03a_variational_autoencoder."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from course_utils.exercises import Function, NumberToBeat, result
+from course_utils.models.vae import bernoulli_log_prob, kl_divergence
 
 _Q = np.array([[0.5, 2.0, -1.0], [0.0, 1.0, 0.5]]), np.array([[0.0, -1.0, 0.4], [0.3, 0.0, -2.0]])
 _P = np.array([[1.0, 0.0, -1.5], [0.2, 1.0, 2.0]]), np.array([[0.7, 0.0, -0.6], [0.0, 1.0, 0.5]])
@@ -22,33 +20,19 @@ kl = Function(
     "Write kl(mean_q, log_var_q, mean_p, log_var_p): KL(q || p) of diagonal Gaussians, (B,).",
     _kl,
     (*_Q, *_P),
-    {
-        "one number for the whole batch; each row is an example of its own": (
-            lambda *given: _kl(*given).sum()
-        ),
-        "one number for the batch, its mean; each row is an example of its own": (
-            lambda *given: _kl(*given).mean()
-        ),
-        "q and p are exchanged: the expectation is under q": lambda m, v, n, w: _kl(n, w, m, v),
-        "that is the divergence from the standard normal; where is p?": (
-            lambda m, v, n, w: _kl(m, v, 0 * n, 0 * w)
-        ),
-        "the factor of one half is missing": lambda *given: 2 * _kl(*given),
-        "q = p must cost nothing; is the -1 there, once a dimension?": (
-            lambda *given: _kl(*given) + 1.5
-        ),
-        "the -1 stands in every dimension, not once an example": lambda *given: _kl(*given) + 1,
-        "the variance is exp(log_var), not its square": lambda m, v, n, w: _kl(m, 2 * v, n, 2 * w),
-        "dimensions are summed, not averaged: independent costs add up": (
-            lambda *given: _kl(*given) / 3
-        ),
-        "one number a dimension; sum over the last axis": (
-            lambda *given: _kl(*(part[..., None] for part in given))
-        ),
-        "is the squared distance divided by the variance of p?": (
-            lambda m, v, n, w: _kl(m, v, m, w) + 0.5 * np.sum((m - n) ** 2, axis=-1)
-        ),
-        "log_var_p has the wrong sign somewhere: try q = p": (lambda m, v, n, w: _kl(m, v, n, -w)),
+    lambda m, v, n, w: {
+        "one number for the whole batch; each row is its own example": _kl(m, v, n, w).sum(),
+        "one mean for the batch; each row is its own example": _kl(m, v, n, w).mean(),
+        "q and p are exchanged: the expectation is under q": _kl(n, w, m, v),
+        "that is the divergence from the standard normal; where is p?": _kl(m, v, 0 * n, 0 * w),
+        "the factor of one half is missing": 2 * _kl(m, v, n, w),
+        "q = p must cost nothing; is the -1 there, once a dimension?": _kl(m, v, n, w) + 1.5,
+        "the -1 stands in every dimension, not once an example": _kl(m, v, n, w) + 1,
+        "the variance is exp(log_var), not its square": _kl(m, 2 * v, n, 2 * w),
+        "dimensions are summed, not averaged: independent costs add up": _kl(m, v, n, w) / 3,
+        "one number a dimension; sum over the last axis": _kl(*np.array([m, v, n, w])[..., None]),
+        "is the distance divided by the variance of p?": _kl(m, v, m, w) + _kl(m, 0, n, 0 * w),
+        "log_var_p has the wrong sign somewhere: try q = p": _kl(m, v, n, -w),
     },
     "Write down E_q[log q] and E_q[log p] of one dimension. For the second you need "
     "E_q[(z - mean_p)^2], which is the variance of q plus the squared distance of the means.",
@@ -57,6 +41,7 @@ kl = Function(
 )
 
 _LOG_W = np.log(np.array([[0.2, 3.0], [1.0, 0.5], [0.4, 0.1], [2.0, 0.7]]))  # (k, images)
+_UNEVEN = np.array([[0, 3000], [0, 1000], [900, 1000], [0, 2000]])
 
 
 def _bound(log_w: Any) -> Any:
@@ -68,28 +53,20 @@ bound = Function(
     "Write bound(log_w): the importance-weighted bound (images,) from log-weights (k, images).",
     _bound,
     (_LOG_W,),
-    {
-        "a mean of logarithms is the ELBO; take the logarithm of the mean": (
-            lambda log_w: log_w.mean(axis=0)
-        ),
-        "the logarithm of the sum; the mean is smaller by log k": (
-            lambda log_w: _bound(log_w) + np.log(4)
-        ),
-        "axis 0 holds the k draws; average over it": lambda log_w: _bound(log_w.T),
-        "the largest weight alone is no mean": lambda log_w: log_w.max(axis=0),
-        "that is the mean weight; its logarithm is wanted": lambda log_w: np.exp(_bound(log_w)),
-        "one bound an image, not their mean": lambda log_w: _bound(log_w).mean(),
+    lambda log_w: {
+        "a mean of logarithms is the ELBO; take the logarithm of the mean": log_w.mean(axis=0),
+        "the logarithm of the sum; the mean is smaller by log k": _bound(log_w) + np.log(4),
+        "axis 0 holds the k draws; average over it": _bound(log_w.T),
+        "the largest weight alone is no mean": log_w.max(axis=0),
+        "that is the mean weight; its logarithm is wanted": np.exp(_bound(log_w)),
+        "one bound an image, not their mean": _bound(log_w).mean(),
     },
     "log of a mean of exponentials. Take the largest log-weight of each image out before the "
     "exponential, and add it again after the logarithm.",
     shape="4 draws for 2 images give shape (2,)",
     further={
-        "right for weights near 1; at log-weights of -1000, as of large images, exp gives 0": (
-            _LOG_W - 1000,
-        ),
-        "take out the largest log-weight of each image; they differ from image to image": (
-            _LOG_W - [[0, 2000], [0, 0], [900, 0], [0, 1000]] - [0, 1000],
-        ),
+        "right for weights near 1; for log-weights of -1000 exp gives 0": (_LOG_W - 1000,),
+        "take out the largest of each image; they differ from image to image": (_LOG_W - _UNEVEN,),
     },
 )
 
@@ -105,8 +82,6 @@ class Challenge(NumberToBeat):
 
     def elbo(self, mean: np.ndarray, log_var: np.ndarray, draws: int = 200) -> float:
         """Mean ELBO of the images in nats for these q, (N, latent_dim) each."""
-        from course_utils.models.vae import bernoulli_log_prob, kl_divergence
-
         rng, total = np.random.default_rng(123), 0.0
         for _ in range(draws):
             z = mean + np.exp(log_var / 2) * rng.normal(size=mean.shape)
@@ -115,14 +90,14 @@ class Challenge(NumberToBeat):
         return total / draws - float(np.mean(np.sum(kl_divergence(mean, log_var), axis=-1)))
 
 
-def _challenge_mistake(task: Any, improve: Callable[..., Any]) -> str | None:
+def _challenge_mistake(task: Any, improve: Any) -> str | None:
     given = result(improve, task.images.copy(), *(part.copy() for part in task.start))
     if not isinstance(given, (tuple, list)) or len(given) != 2:
         return "return two arrays: mean and log_var"
     mean, log_var = (np.asarray(part, np.float32) for part in given)
     if mean.shape != task.start[0].shape or log_var.shape != mean.shape:
         return f"mean and log_var must have shape {task.start[0].shape} each"
-    if not (np.isfinite(mean).all() and np.isfinite(log_var).all()):
+    if not np.isfinite([mean, log_var]).all():
         return "some of the numbers are not finite"
     task.model.decoder.set_weights(task.weights)  # it stays as it was
     gain = task.elbo(mean, log_var) - task.elbo(task.start[0], task.start[1])

@@ -9,7 +9,7 @@ import difflib
 import json
 import lzma
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,25 +20,11 @@ from course_utils.splits import Split
 
 DOCUMENT_BREAK = "\n\n\n"  # between docstrings; two newlines part the paragraphs inside one
 TEXTS = ("reference_english", "tiny_shakespeare")
+LIBRARIES = ("keras", "numpy", "pandas", "scipy", "sklearn")  # of "reference_english"
 
 
 class TextData(Split[str]):
     """A text, split."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """The docstrings of one source file, joined by `DOCUMENT_BREAK`."""
-
-    path: str  # such as "numpy/linalg/_linalg.py"
-    split: str  # "train", "validation" or "test"
-    text: str
-    deduplicated: str  # without passages that a part before its own has too
-
-    @property
-    def library(self) -> str:
-        """Import name, such as `"numpy"`."""
-        return self.path.split("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +66,12 @@ class PlaceNames(Split[tuple[PlaceName, ...]]):
         return PlaceNames(self.name, train, validation, test, self.source, self.licence)
 
 
-def text(name: str = "reference_english", *, deduplicate: bool = True) -> TextData:
+def text(
+    name: str = "reference_english",
+    *,
+    deduplicate: bool = True,
+    libraries: Sequence[str] = LIBRARIES,
+) -> TextData:
     """A text, split into training, validation and test part.
 
     `"reference_english"`: docstrings of NumPy, SciPy, scikit-learn, pandas and Keras, split by
@@ -88,43 +79,24 @@ def text(name: str = "reference_english", *, deduplicate: bool = True) -> TextDa
     the last 10% (111,540 characters) are the validation part, and `test` is empty. A ValueError
     for another name; `DataUnavailable` for `"tiny_shakespeare"` with no copy and no network.
 
-    Args:
-        name: one of `TEXTS`.
-        deduplicate: leave out paragraphs of the validation and test part of
-            `"reference_english"` that share 64 characters in a row with a part before them.
-            False gives the plain split by file, for comparison.
+    Of `"reference_english"` only the `libraries` are read, by their import names. Unless
+    `deduplicate` is False, paragraphs of its validation and test part are left out that share 64
+    characters in a row with a part before them, whichever library that is of.
     """
     if name == "reference_english":
-        pages, versions = _reference_english()
-        train, validation, test = (
-            joined(pages, split, deduplicate=deduplicate)
-            for split in ("train", "validation", "test")
-        )
-        licence = download.registry("shipped")[name].licence
-        return TextData(name, train, validation, test, f"docstrings of {versions}", licence)
+        content, parts = _shipped_json(name), {"train": [""], "validation": [""], "test": [""]}
+        for page in content["pages"]:
+            if page["path"].split("/")[0] in libraries:
+                kept = page.get("deduplicated", page["text"]) if deduplicate else page["text"]
+                parts[page["split"]].append(kept)
+        train, validation, test = (DOCUMENT_BREAK.join(filter(None, p)) for p in parts.values())
+        source, licence = content["versions"], download.registry("shipped")[name].licence
+        return TextData(name, train, validation, test, f"docstrings of {source}", licence)
     if name == "tiny_shakespeare":
         content = download.fetch(name).read_bytes().decode("utf-8")
         entry, end = download.registry()[name], len(content) * 9 // 10
         return TextData(name, content[:end], content[end:], "", entry.urls[0], entry.licence)
     raise ValueError(f"unknown text {name!r}; known: {', '.join(map(repr, TEXTS))}")
-
-
-def reference_pages() -> tuple[Page, ...]:
-    """One page a source file of `reference_english`, in a fixed mix of the libraries."""
-    return _reference_english()[0]
-
-
-def joined(pages: Iterable[Page], split: str, *, deduplicate: bool = True) -> str:
-    """Text of the pages of one split; `deduplicate` as in `text`."""
-    texts = ((p.deduplicated if deduplicate else p.text) for p in pages if p.split == split)
-    return DOCUMENT_BREAK.join(filter(None, texts))
-
-
-def _reference_english() -> tuple[tuple[Page, ...], str]:
-    """What `data/reference_corpus.py` has stored: the pages, and the versions of the libraries."""
-    content = _shipped_json("reference_english")
-    pages = (Page(**{"deduplicated": page["text"], **page}) for page in content["pages"])
-    return tuple(pages), content["versions"]
 
 
 def _shipped_json(name: str) -> Any:

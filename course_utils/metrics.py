@@ -62,23 +62,6 @@ def longest_copied_passage(sample: str, text: str) -> str:
     return sample[start : start + length]
 
 
-def distinct_share(samples: list[str], n: int) -> float:
-    """Share of the n-grams of characters in all samples that are different from one another.
-
-    1 means that no n-gram occurs twice; it falls with repetition within and between samples.
-    It depends on the amount of text: compare only samples of equal number and length.
-
-    Source: Li et al. (2016), "A diversity-promoting objective function", there over words.
-
-    Raises:
-        ValueError: if every sample is shorter than n.
-    """
-    grams = [s[i : i + n] for s in samples for i in range(len(s) - n + 1)]
-    if not grams:
-        raise ValueError(f"all {len(samples)} samples are shorter than n = {n} characters")
-    return len(set(grams)) / len(grams)
-
-
 def frechet_distance(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Squared Frechet distance of two Gaussians fitted to features, (N, D) and (M, D).
 

@@ -72,20 +72,6 @@ def available_cores() -> int:
     return max(1, cores)
 
 
-def peak_memory_mb() -> float:
-    """Largest resident memory of this process so far, in MB (10^6 bytes)."""
-    if sys.platform == "win32":
-        import psutil
-
-        return float(psutil.Process().memory_info().peak_wset) / 1e6
-    with contextlib.suppress(OSError):  # Linux; getrusage would count the parent before exec
-        status = Path("/proc/self/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS: in bytes
-
-
 def release_memory() -> None:
     """Collect garbage and, where the C library can, give freed memory back to the system.
 

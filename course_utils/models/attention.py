@@ -11,7 +11,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from course_utils.models.generation import TextModel, parts_with_warm_up
-from course_utils.text import Ids, Tokenizer
+from course_utils.text import CharacterTokenizer, Ids
 
 
 @keras.saving.register_keras_serializable(package="course_utils")
@@ -95,7 +95,7 @@ class Transformer(TextModel):
         depth: int = 2,
         heads: int = 4,
         causal: bool = True,
-        tokenizer: Tokenizer | None = None,
+        tokenizer: CharacterTokenizer | None = None,
         **kwargs: Any,
     ) -> None:
         """Make a model of `depth` blocks with random weights, for texts of up to `positions` ids.
@@ -103,8 +103,9 @@ class Transformer(TextModel):
         `heads` attention heads a block share the `width`, the length of a token's vector. Unless
         `causal`, tokens see what comes later. `generate` needs a tokenizer.
         """
-        settings = {"positions": positions, "width": width, "depth": depth, "heads": heads}
-        super().__init__(vocab_size, tokenizer, settings | {"causal": causal}, **kwargs)
+        settings = {"vocab_size": vocab_size, "positions": positions, "width": width}
+        settings |= {"depth": depth, "heads": heads, "causal": causal}
+        super().__init__(tokenizer, settings, **kwargs)
         self.positions, self.width, self.causal = positions, width, causal
         normal = keras.initializers.RandomNormal(stddev=0.3)  # as large as what blocks add to it
         self.embedding = keras.layers.Embedding(vocab_size, width, normal)

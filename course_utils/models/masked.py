@@ -29,7 +29,7 @@ def to_patches(images: Any, size: int) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="course_utils")
-class PatchEncoder(keras.Model):
+class PatchEncoder(BuildsOnCompile, keras.Model):
     """A Transformer that reads an image patch by patch: one vector a patch comes out.
 
     Source: Dosovitskiy et al. (2021), An image is worth 16x16 words.
@@ -86,10 +86,6 @@ class PatchEncoder(keras.Model):
         parts = [self(images[i : i + 100]) for i in range(0, len(images), 100)]
         return np.concatenate([ops.convert_to_numpy(ops.mean(part, axis=1)) for part in parts])
 
-    def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
-        return {**super().get_config(), **self.settings}
-
 
 @keras.saving.register_keras_serializable(package="course_utils")
 class MaskedImageModel(BuildsOnCompile, keras.Model):
@@ -113,6 +109,7 @@ class MaskedImageModel(BuildsOnCompile, keras.Model):
             )
         super().__init__(**kwargs)
         self.encoder, self.visible, self.width = encoder, visible, width
+        self.settings = {"visible": visible, "width": width}
         self.narrow = keras.layers.Dense(width)
         self.block = TransformerBlock(width, heads=4)
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5)
@@ -162,8 +159,7 @@ class MaskedImageModel(BuildsOnCompile, keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs."""
-        own = {"visible": self.visible, "width": self.width, "encoder": self.encoder.get_config()}
-        return {**super().get_config(), **own}
+        return super().get_config() | {"encoder": self.encoder.get_config()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> MaskedImageModel:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from course_utils.models.generation import TextModel, parts_with_warm_up
-from course_utils.text import Ids, Tokenizer
+from course_utils.text import CharacterTokenizer, Ids
 
 _TOKENS = tf.TensorSpec((None, None), tf.int32)
 _STATE = tf.TensorSpec((None, None), tf.float32)
@@ -35,7 +35,7 @@ class TextGenerator(TextModel):
         embedding_dim: int,
         rnn_units: int,
         dropout: float = 0.0,
-        tokenizer: Tokenizer | None = None,
+        tokenizer: CharacterTokenizer | None = None,
         **kwargs: Any,
     ) -> None:
         """Make a model with random weights; `embedding_dim` is the length of a token's vector.
@@ -43,8 +43,9 @@ class TextGenerator(TextModel):
         `rnn_units` is that of the GRU's state; a share `dropout`, in [0, 1), of the GRU's outputs
         is set to zero in training. `generate` needs a tokenizer.
         """
-        settings = {"embedding_dim": embedding_dim, "rnn_units": rnn_units, "dropout": dropout}
-        super().__init__(vocab_size, tokenizer, settings, **kwargs)
+        settings: dict[str, Any] = {"vocab_size": vocab_size, "embedding_dim": embedding_dim}
+        settings |= {"rnn_units": rnn_units, "dropout": dropout}
+        super().__init__(tokenizer, settings, **kwargs)
         self.embedding_dim, self.rnn_units = embedding_dim, rnn_units
         self.embedding = keras.layers.Embedding(vocab_size, embedding_dim)
         self.rnn = keras.layers.GRU(rnn_units, return_sequences=True, return_state=True)

@@ -111,7 +111,3 @@ class RowModel(BuildsOnCompile, keras.Model):
         """Draw n binary images, (n, size, size) float32."""
         blank = np.zeros((n, self.size, self.size))
         return self.fill(blank, np.zeros((self.size, self.size), bool), seed)[0]
-
-    def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
-        return {**super().get_config(), **self.settings}

@@ -249,7 +249,3 @@ class VAE(BuildsOnCompile, keras.Model):
     def sample(self, n: int, seed: int = 0, labels: Any = None) -> Array:
         """The pixel probabilities of n draws from the prior, (n, size, size)."""
         return self.decode(keras.random.normal((n, self.latent_dim), seed=seed), labels)
-
-    def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
-        return {**super().get_config(), **self.settings}

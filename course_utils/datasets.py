@@ -3,14 +3,12 @@
 Datasheets are in `data/README.md`. Everything here works offline except what `download` fetches.
 """
 
-from __future__ import annotations
-
 import difflib
 import json
 import lzma
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from course_utils import download
@@ -29,14 +27,11 @@ class TextData(Split[str]):
 
 @dataclass(frozen=True, slots=True)
 class PlaceName:
-    """What a language calls a country or territory, such as `"Suomi"`, `"Finnish"`, `"FI"`.
+    """What a language calls a country or territory, such as `"Suomi"`, `"Finnish"`, `"FI"`."""
 
-    `name` is in the language's own script, Unicode NFC; `territory` is an ISO 3166-1 code.
-    """
-
-    name: str
+    name: str  # in the language's own script, Unicode NFC
     language: str
-    territory: str
+    territory: str  # ISO 3166-1 code
 
 
 class PlaceNames(Split[tuple[PlaceName, ...]]):
@@ -52,25 +47,22 @@ class PlaceNames(Split[tuple[PlaceName, ...]]):
         """One character for each language, from Unicode's private-use area: no name has it."""
         return {language: chr(0xE000 + i) for i, language in enumerate(self.languages)}
 
-    def of(self, language: str) -> PlaceNames:
+    def of(self, language: str) -> "PlaceNames":
         """The names in one language; a ValueError, with the nearest names, for an unknown one."""
         if language not in self.languages:
             nearest = difflib.get_close_matches(language, self.languages, n=5, cutoff=0.5)
             hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
             known = f"`.languages` lists all {len(self.languages)}"
             raise ValueError(f"no place names in {language!r}{hint} {known}")
-        train, validation, test = (
-            tuple(place for place in part if place.language == language)
-            for part in (self.train, self.validation, self.test)
-        )
-        return PlaceNames(self.name, train, validation, test, self.source, self.licence)
+        parts = {part: getattr(self, part) for part in ("train", "validation", "test")}
+        own: dict[str, Any] = {
+            k: tuple(p for p in part if p.language == language) for k, part in parts.items()
+        }
+        return replace(self, **own)
 
 
 def text(
-    name: str = "reference_english",
-    *,
-    deduplicate: bool = True,
-    libraries: Sequence[str] = LIBRARIES,
+    name: str = "reference_english", deduplicate: bool = True, libraries: Sequence[str] = LIBRARIES
 ) -> TextData:
     """A text, split into training, validation and test part.
 
@@ -104,18 +96,15 @@ def _shipped_json(name: str) -> Any:
 
 
 def place_names() -> PlaceNames:
-    """Names of countries and territories in some 250 languages, from Unicode's CLDR.
+    """Names of countries and territories in some 250 languages, from Unicode's CLDR in Babel.
 
     Regional variants of a language are left out, scripts of their own are kept. The split is by
-    territory: names of one country are near-copies of each other across languages, so that after
-    a random split more than half of the held-out names stand in the training part letter by
-    letter. A held-out name that another territory of an earlier part has too is dropped.
-
-    Source: Unicode Common Locale Data Repository, as packaged by Babel.
+    territory: after a random split more than half of the held-out names would stand in the training
+    part letter by letter, since languages share them. Names that cross the split are dropped.
     """
     content, entry = _shipped_json("place_names"), download.registry("shipped")["place_names"]
     parts = {
-        split: tuple(PlaceName(*row) for row in rows) for split, rows in content["names"].items()
+        part: tuple(PlaceName(*row) for row in rows) for part, rows in content["names"].items()
     }
     return PlaceNames("place_names", **parts, source=content["source"], licence=entry.licence)
 

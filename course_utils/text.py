@@ -28,10 +28,10 @@ class CharacterTokenizer:
         counts = Counter(text).most_common(vocab_size and vocab_size - 1)
         kept = sorted(piece for piece, count in counts if count >= min_count)
         if not kept:
-            raise ValueError(
-                f"no piece of the text occurs {min_count} times (text of {len(text)} characters); "
-                "give a longer text or a smaller min_count"
+            found = (
+                f"no piece of the text occurs {min_count} times (text of {len(text)} characters)"
             )
+            raise ValueError(f"{found}; give a longer text or a smaller min_count")
         return cls(kept)
 
     def encode(self, text: str) -> Ids:
@@ -55,10 +55,9 @@ def require_known(tokenizer: CharacterTokenizer, prompt: str) -> None:
     if not prompt:
         raise ValueError("the prompt is empty; give at least one character to continue from")
     if missing := sorted(set(tokenizer.unknown_pieces(prompt))):
-        raise ValueError(
-            f"the prompt has {', '.join(map(repr, missing))}, which the vocabulary lacks; "
-            "leave them out, or train on a text that has them"
-        )
+        mend = "leave them out, or train on a text that has them"
+        listed = ", ".join(map(repr, missing))
+        raise ValueError(f"the prompt has {listed}, which the vocabulary lacks; {mend}")
 
 
 def contiguous_streams(ids: Ids, streams: int = 64, length: int = 48) -> Any:
@@ -70,8 +69,7 @@ def contiguous_streams(ids: Ids, streams: int = 64, length: int = 48) -> Any:
     the text does not fill one window in every stream.
     """
     per_stream = (len(ids) - 1) // streams
-    windows = per_stream // length
-    if windows < 1:
+    if (windows := per_stream // length) < 1:
         raise ValueError(
             f"the text has {len(ids)} tokens, but {streams} streams of one window of {length} "
             f"need {streams * length + 1}; give a longer text, fewer streams or a shorter window"
@@ -94,16 +92,13 @@ def sampling_probabilities(
     The temperature, above 0, divides the logits (..., vocab_size); then only the `top_k` most
     probable tokens stay; then only the smallest set whose probability reaches `top_p`, in (0, 1];
     what is left is normalised. A ValueError if an argument is out of range.
-
     Source: Fan et al. (2018) for top-k; Holtzman et al. (2020) for top-p.
     """
     logits = np.asarray(logits, np.float64)
     vocab_size = logits.shape[-1]
     if not temperature > 0:
-        raise ValueError(
-            f"temperature must be positive, got {temperature}; "
-            "use a small value such as 0.1 for nearly greedy text"
-        )
+        mend = "use a small value such as 0.1 for nearly greedy text"
+        raise ValueError(f"temperature must be positive, got {temperature}; {mend}")
     if top_k is not None and not 1 <= top_k <= vocab_size:
         raise ValueError(f"top_k must be from 1 to the vocabulary's {vocab_size}, got {top_k}")
     if top_p is not None and not 0 < top_p <= 1:

@@ -1,7 +1,5 @@
 """What the text models share: how one step at a time becomes a text."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -16,10 +14,9 @@ from course_utils.training import BuildsOnCompile
 
 
 def parts_with_warm_up(ids: Ids, part: int, warm_up: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """A text as parts to be read side by side, each after the `warm_up` tokens before it.
+    """Places of a text, (parts, warm_up + part), to read side by side; which are the part's own.
 
-    Returns places in the text, (parts, warm_up + part), and which are the part's own. Raises
-    ValueError for fewer than two tokens.
+    Each part comes after the `warm_up` tokens before it. A ValueError for fewer than two tokens.
     """
     if len(ids) < 2:
         raise ValueError(f"log_prob needs at least two tokens, got {len(ids)}")
@@ -106,7 +103,7 @@ class TextModel(BuildsOnCompile, keras.Model):
         return self.tokenizer
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs; Keras stores it in `.keras` files."""
+        """What `from_config` needs."""
         pieces = self.tokenizer and {"pieces": self.tokenizer.pieces[1:]}
         return {**super().get_config(), "tokenizer": pieces}
 

@@ -1,7 +1,5 @@
 """An autoregressive model of binary images: row after row, pixel after pixel, likelihood exact."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
@@ -25,7 +23,6 @@ class RowModel(BuildsOnCompile, keras.Model):
     hides the others, so that all conditionals come out of one pass.
 
     `fit` takes batches of binary images; its loss is minus `log_prob`, in nats an image.
-
     Source: Larochelle & Murray (2011), The neural autoregressive distribution estimator; Germain
     et al. (2015), MADE; van den Oord et al. (2016), Pixel recurrent neural networks, for the rows.
     """

@@ -65,8 +65,9 @@ def latent_page(
     z[1, dimension], z[2:, dimension] = value, range(-3, 4)
     p = judge.probabilities(decoded := model.decode(z))
     read = [f"{row.argmax()} ({row.max():.0%})" for row in p]
-    words = f"Image {image} rebuilt, read as {read[0]}; with z[{dimension}] = {value:g} in place of "
-    words += f"{codes[image][dimension]:.1f}, read as {read[1]}. Then z[{dimension}] from -3 to 3: "
+    words = f"Image {image} rebuilt, read as {read[0]}; with z[{dimension}] = {value:g} in place "
+    words += f"of {codes[image][dimension]:.1f}, read as {read[1]}. Then z[{dimension}] from -3 to "
+    words += "3: "
     return picture([decoded], words + ", ".join(read[2:]) + ".")
 
 

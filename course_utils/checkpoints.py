@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from course_utils import download
-from course_utils.models.gan import GANGenerator
+from course_utils.models.chorale import ChoraleModel
 from course_utils.models.masked import DigitClassifier, MaskedImageModel
 from course_utils.models.recurrent import TextGenerator
 from course_utils.models.rows import RowModel
@@ -13,7 +15,8 @@ from course_utils.models.vae import VAE
 
 # Classes of the models; a checkpoint's description names its own.
 KINDS: tuple[Any, ...] = (
-    *(TextGenerator, MaskedImageModel, DigitClassifier, VAE, RowModel, GANGenerator),
+    *(TextGenerator, MaskedImageModel, DigitClassifier, VAE, RowModel, ChoraleModel),
+    keras.Sequential,
 )
 
 

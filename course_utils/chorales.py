@@ -1,12 +1,17 @@
 """Bach's chorales as note numbers, and a benchmark of piano rolls; see `data/README.md`."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from course_utils import download
-from course_utils.splits import Split
+from course_utils.download import Split
+
+SOPRANO = (60, 81)  # lowest and highest note of the training part's sopranos: C4 and A5
+LOWEST = 21  # note number of the first column of a piano roll
+_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
 
 GRIDS = {"quarter": 4, "sixteenth": 1}  # name of a time grid: its step in sixteenth notes
 
@@ -32,8 +37,8 @@ class ChoraleData(Split[tuple[Chorale, ...]]):
     grid: str
 
 
-class RollData(Split[tuple[npt.NDArray[np.uint8], ...]]):
-    """Piano rolls, (T, 88) uint8, 1 where one of the pitches from 21 to 108 sounds; split."""
+# Piano rolls, (T, 88) uint8, 1 where one of the pitches from 21 to 108 sounds; split.
+RollData = Split[tuple[npt.NDArray[np.uint8], ...]]
 
 
 def chorales(name: str = "chorales", grid: str = "quarter") -> ChoraleData | RollData:
@@ -67,3 +72,41 @@ def chorales(name: str = "chorales", grid: str = "quarter") -> ChoraleData | Rol
     train, validation, test = map(tuple, parts.values())
     source, licence = "music21's corpus", download.registry("shipped")[name].licence
     return ChoraleData(name, train, validation, test, source, licence, grid)
+
+
+def note_name(number: int) -> str:
+    """The name of a MIDI note number: 60 is "C4", 66 is "F#4", 70 is "Bb4"."""
+    return f"{_NAMES[number % 12]}{number // 12 - 1}"
+
+
+def note_number(name: str, span: tuple[int, int] = (0, 127)) -> int:
+    """The MIDI note number of a name such as "C4" (60), "F#4" (66) or "Bb3" (58).
+
+    A ValueError for what is no such name, and for a note that is not in `span`.
+    """
+    found = re.fullmatch(r"([A-G])([#b]?)(-?\d)", name.strip())
+    if not found:
+        raise ValueError(f"no note is called {name!r}; names are like 'C4', 'F#4' or 'Bb3'")
+    letter, sign, octave = found.groups()
+    number = 12 * int(octave) + 12 + _NAMES.index(letter) + {"": 0, "#": 1, "b": -1}[sign]
+    if not span[0] <= number <= span[1]:
+        low, high = map(note_name, span)
+        raise ValueError(f"the note {name} is out of range; it must lie from {low} to {high}")
+    return number
+
+
+def piano_roll(notes: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+    """Notes (T, voices), 0 a rest, as a roll (T, 88): 1 where a pitch sounds."""
+    roll = np.zeros((len(notes), 88), np.uint8)
+    frame, voice = np.nonzero(notes)
+    roll[frame, notes[frame, voice] - LOWEST] = 1
+    return roll
+
+
+def roll_notes(roll: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
+    """The note numbers of every frame, the highest first, (T, most notes of a frame); 0 for none.
+
+    With four notes in each frame, and no voices crossed, it undoes `piano_roll`.
+    """
+    numbers = np.sort(np.where(roll, np.arange(roll.shape[1]) + LOWEST, 0), axis=1)[:, ::-1]
+    return numbers[:, : max(1, int(roll.sum(axis=1).max()))].astype(np.int16)

@@ -13,16 +13,14 @@ from typing import Any
 
 from course_utils import download
 from course_utils.chorales import chorales as chorales
+from course_utils.download import Split
 from course_utils.images import digits as digits
-from course_utils.splits import Split
+from course_utils.sounds import notes as notes
+from course_utils.sounds import spoken_digits as spoken_digits
 
 DOCUMENT_BREAK = "\n\n\n"  # between docstrings; two newlines part the paragraphs inside one
 TEXTS = ("reference_english", "tiny_shakespeare")
 LIBRARIES = ("keras", "numpy", "pandas", "scipy", "sklearn")  # of "reference_english"
-
-
-class TextData(Split[str]):
-    """A text, split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ class PlaceNames(Split[tuple[PlaceName, ...]]):
 
 def text(
     name: str = "reference_english", deduplicate: bool = True, libraries: Sequence[str] = LIBRARIES
-) -> TextData:
+) -> Split[str]:
     """A text, split into training, validation and test part.
 
     `"reference_english"`: docstrings of NumPy, SciPy, scikit-learn, pandas and Keras, split by
@@ -83,11 +81,11 @@ def text(
                 parts[page["split"]].append(kept)
         train, validation, test = (DOCUMENT_BREAK.join(filter(None, p)) for p in parts.values())
         source, licence = content["versions"], download.registry("shipped")[name].licence
-        return TextData(name, train, validation, test, f"docstrings of {source}", licence)
+        return Split(name, train, validation, test, f"docstrings of {source}", licence)
     if name == "tiny_shakespeare":
         content = download.fetch(name).read_bytes().decode("utf-8")
         entry, end = download.registry()[name], len(content) * 9 // 10
-        return TextData(name, content[:end], content[end:], "", entry.urls[0], entry.licence)
+        return Split(name, content[:end], content[end:], "", entry.urls[0], entry.licence)
     raise ValueError(f"unknown text {name!r}; known: {', '.join(map(repr, TEXTS))}")
 
 

@@ -7,14 +7,29 @@ network. The cache is the user's cache folder, or the folder that `COURSE_CACHE_
 import hashlib
 import os
 import tomllib
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from course_utils.runtime import DATA_DIR
 
+Part = TypeVar("Part")
 CACHE_NAME = "generative-models-course"
 TIMEOUT_SECONDS = 20
 RETRIES = 1  # how often a mirror is asked again after it failed
+
+
+@dataclass(frozen=True, eq=False)
+class Split(Generic[Part]):
+    """A data set in three parts."""
+
+    name: str
+    train: Part  # to fit models on
+    validation: Part  # to choose between models
+    test: Part  # to judge the chosen one, once
+    source: str
+    licence: str
 
 
 class DataUnavailable(RuntimeError):
@@ -31,7 +46,7 @@ class Entry:
 
     name: str  # what the course calls it
     file: str
-    sha256: str  # 64 hexadecimal digits
+    sha256: str  # 64 hexadecimal digits; of a .zip, that of its recordings, see `sha256`
     bytes: int
     licence: str
     urls: tuple[str, ...] = ()  # to download it from, in this order
@@ -60,16 +75,18 @@ def fetch(name: str) -> Path:
     import pooch
 
     pooch.get_logger().setLevel("WARNING")
-    failures = []
+    failures, zipped, cached = [], entry.file.endswith(".zip"), cache_folder() / entry.file
+    if zipped and cached.is_file() and sha256(cached) != entry.sha256:
+        cached.unlink()  # pooch compares hashes of whole files only
     for url in entry.urls:
-        known, urls = {entry.file: f"sha256:{entry.sha256}"}, {entry.file: url}
-        mirror = pooch.create(
-            cache_folder(), "", registry=known, urls=urls, retry_if_failed=RETRIES
-        )
+        known = {entry.file: None if zipped else f"sha256:{entry.sha256}"}
+        urls = {entry.file: url}
+        settings = {"registry": known, "urls": urls, "retry_if_failed": RETRIES}
+        mirror = pooch.create(cache_folder(), "", **settings)
         try:  # a file in the cache is used if its hash is right, and replaced if not
             downloader = pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS)
-            return Path(mirror.fetch(entry.file, downloader=downloader))
-        except (OSError, ValueError) as error:  # requests' errors are OSErrors
+            return _checked(Path(mirror.fetch(entry.file, downloader=downloader)), entry)
+        except (OSError, ValueError, WrongHash) as error:  # requests' are OSErrors
             failures.append(f"  {url}\n    {type(error).__name__}: {error}")
     state = f"now {own_folder}, which does not hold it" if own_folder else "not set now"
     raise DataUnavailable(
@@ -92,7 +109,20 @@ def shipped(name: str, table: str = "shipped") -> Path:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's content, as 64 hexadecimal digits."""
+    """SHA-256 of a file's content, as 64 hexadecimal digits.
+
+    Archives are packed anew now and then. So for a .zip it is that of a list: name and SHA-256 of
+    each .wav in it, a line each, in order; and "" for what is no archive.
+    """
+    if path.suffix == ".zip":
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = {n.rsplit("/", 1)[-1]: n for n in archive.namelist() if n.endswith(".wav")}
+                files = ((n, archive.read(names[n])) for n in sorted(names))
+                lines = [f"{n} {hashlib.sha256(content).hexdigest()}\n" for n, content in files]
+        except zipfile.BadZipFile:
+            return ""
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

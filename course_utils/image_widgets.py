@@ -10,8 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from course_utils.models.masked import DigitClassifier
-from course_utils.models.mixture import Array, PixelMixture
-from course_utils.models.vae import VAE
+from course_utils.models.vae import VAE, Array
 
 
 def picture(rows: list[Array], words: str, zoom: int = 3) -> str:
@@ -22,31 +21,6 @@ def picture(rows: list[Array], words: str, zoom: int = 3) -> str:
     png, width = base64.b64encode(buffer.getvalue()).decode(), zoom * grid.shape[1]
     style = f"width:{width}px;max-width:100%;image-rendering:pixelated"
     return f"<img src='data:image/png;base64,{png}' alt='{words}' style='{style}'><p>{words}</p>"
-
-
-def sample_page(model: PixelMixture, train: Array, digit: int, draw: int) -> str:
-    """Eight draws of a class above the training images, (N, height, width), nearest to them."""
-    drawn = np.clip(model.sample(8, seed=draw, label=digit), 0, 1)
-    apart = np.array([((one - train) ** 2).mean(axis=(1, 2)) for one in drawn])  # (8, N)
-    nearest, distance = train[apart.argmin(axis=1)], np.sqrt(apart.min(axis=1)).mean()
-    guesses = model.classes[model.joint_log_prob(drawn).argmax(axis=1)]
-    words = f"Top: eight draws of class {digit}, number {draw}; the model itself reads them as "
-    words += f"{', '.join(map(str, guesses))}. Bottom: the nearest training images, "
-    return picture([drawn, nearest], words + f"which differ by {distance:.2f} a pixel.")
-
-
-def fill_page(model: PixelMixture, images: Array, image: int, hidden_rows: int) -> str:
-    """One of the images, what is left of it, the mean of p(hidden | seen), and three draws."""
-    x = images[image : image + 1]
-    seen = np.ones(x.shape[1:], bool)
-    seen[x.shape[1] - hidden_rows :] = False
-    draws = [model.fill(x, seen, sample=True, seed=seed) for seed in range(3)]
-    log_joint = model.joint_log_prob(x, seen)[0]
-    p = np.exp(log_joint - np.logaddexp.reduce(log_joint))
-    likely = ", ".join(f"{model.classes[c]} ({p[c]:.0%})" for c in np.argsort(-p)[:3])
-    words = f"Image {image}: whole; without its lower {hidden_rows} rows; filled by the mean; "
-    words += f"three draws. From the rows that are left the model reads: {likely}."
-    return picture([np.concatenate([x, x * seen, model.fill(x, seen), *draws])], words, zoom=5)
 
 
 def latent_page(
@@ -69,60 +43,6 @@ def latent_page(
     words += f"of {codes[image][dimension]:.1f}, read as {read[1]}. Then z[{dimension}] from -3 to "
     words += "3: "
     return picture([decoded], words + ", ".join(read[2:]) + ".")
-
-
-def morph_page(model: VAE, judge: DigitClassifier, images: Array, first: int, second: int) -> str:
-    """Nine steps from the code of one image to that of another, above the blends of their pixels.
-
-    `images` are (N, height, width) binary, for the encoder of the model.
-    """
-    share = np.linspace(0, 1, 9, dtype=np.float32)[:, None]
-    start, end = np.asarray(model.encode(images[[first, second]])[0])
-    decoded = model.decode((1 - share) * start + share * end)
-    blends = (1 - share[..., None]) * images[first] + share[..., None] * images[second]
-    p = judge.probabilities(decoded)
-    read = ", ".join(f"{row.argmax()} ({row.max():.0%})" for row in p)
-    words = f"From image {first} to image {second}. Top: decoded along the line between the codes, "
-    return picture([decoded, blends], words + f"read as {read}. Bottom: the pixels blended.", 5)
-
-
-def erase_page(
-    fills: dict[str, Callable[[Array, Array], Array]],
-    judge: DigitClassifier,
-    images: Array,
-    parts: dict[str, Array],
-    image: int,
-    erased: str,
-) -> str:
-    """One of the images, what is left of it, and how each model fills what is erased.
-
-    `fills` are functions of binary images (N, height, width) and of what is observed, boolean and
-    of one image's shape, as `VAE.fill`; `parts` names such shapes; `erased` is one of the names.
-    """
-    x, seen = images[image : image + 1], parts[erased]
-    filled = [fill(x, seen) for fill in fills.values()]
-    p = judge.probabilities(np.concatenate(filled).astype(np.float32))
-    named = zip(fills, p, strict=True)
-    read = "; ".join(f"{name}, read as {row.argmax()} ({row.max():.0%})" for name, row in named)
-    words = f"Image {image}: whole; without its {erased} half; filled by {read}."
-    return picture([np.concatenate([x, x * seen, *filled])], words, zoom=5)
-
-
-def errors_page(predicted: dict[str, Array], images: Array, labels: Array) -> str:
-    """Accuracy of some classifiers, and the images that each gets wrong, at most 24 of them.
-
-    `predicted` has the classes (N,) that each gives the images (N, height, width), by its name.
-    """
-    parts = []
-    for name, guesses in predicted.items():
-        wrong = np.flatnonzero(guesses != labels)
-        shown = wrong[:24]
-        words = f"{name}: {np.mean(guesses == labels):.1%} right, {len(wrong)} of {len(labels)} "
-        words += "wrong" + (", the first 24" if len(wrong) > 24 else "")
-        listed = ", ".join(f"{labels[i]} read as {guesses[i]}" for i in shown)
-        words += f": {listed}." if listed else "."
-        parts.append(picture([images[shown]], words, zoom=2) if len(shown) else f"<p>{words}</p>")
-    return "".join(parts)
 
 
 def sliders(page: Callable[..., str], name: str, **ranges: Sequence[int]) -> ipw.VBox:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from course_utils import download
-from course_utils.splits import Split
+from course_utils.download import Split
 
 # Names that `digits` knows, each with the share of validation images, which come last.
 SHARES = {"digits": 1 / 9, "mnist": 1 / 6, "fashion_mnist": 1 / 6}
@@ -44,8 +44,7 @@ class Images:
     def balanced(self, n: int, seed: int = 0) -> "Images":
         """`n` labelled images, as equal a number of each class as possible, none twice.
 
-        With the same seed, a larger `n` begins with the images of a smaller one. A ValueError
-        if `n` is below the number of classes or above what is there.
+        With one seed, a larger `n` begins with a smaller one's. ValueError for too few or too many.
         """
         if not (classes := len(np.unique(self.labels))) <= n <= len(self):
             raise ValueError(f"n must be from {classes}, one a class, to {len(self)}, got {n}")
@@ -53,16 +52,11 @@ class Images:
         return Images(self.images[chosen], self.labels[chosen])
 
 
-class ImageData(Split[Images]):
-    """Images, split."""
-
-
-def digits(name: str = "digits") -> ImageData:
+def digits(name: str = "digits") -> Split[Images]:
     """Labelled images: `"digits"`, and online `"mnist"` and `"fashion_mnist"`.
 
     `"digits"` has 4,000 / 500 / 500 images of MNIST, and classes take turns. The others have
     50,000 / 10,000 / 10,000; `test` is empty where `mnist_train.npz` in `COURSE_DATA_DIR` is read.
-
     A ValueError for another name, `DataUnavailable` with no copy and no network.
     Source: LeCun et al. (1998), Gradient-based learning applied to document recognition.
     """
@@ -73,7 +67,7 @@ def digits(name: str = "digits") -> ImageData:
     end = len(x) - round(len(x) * SHARES[name])
     parts = (x[:end], y[:end]), (x[end:], y[end:]), test
     ready = [Images(x.astype(np.float32) / 255, y.astype(np.int64)) for x, y in parts]
-    return ImageData(name, ready[0], ready[1], ready[2], source, licence)
+    return Split(name, ready[0], ready[1], ready[2], source, licence)
 
 
 def checked(images: Any, size: int = 28) -> Array:

@@ -54,8 +54,7 @@ def longest_copied_passage(sample: str, text: str) -> str:
 def frechet_distance(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Squared Frechet distance of two Gaussians fitted to features, (N, D) and (M, D).
 
-    It depends on the features and is biased upwards for few rows: compare only with distances
-    that were measured with as many rows, such as that between two sets of real images.
+    It is biased upwards for few rows: compare only with distances of as many, of the same features.
     Source: Dowson & Landau (1982), The Frechet distance between multivariate normal
     distributions; Heusel et al. (2017) for its use on images.
     """
@@ -76,10 +75,8 @@ def precision_recall(
     Source: Kynkäänniemi et al. (2019), Improved precision and recall metric for generative models.
     """
     if len(real) != len(made) or len(real) <= neighbours:
-        found = f"{len(real)} real and {len(made)} made rows"
-        raise ValueError(
-            f"{found}; both must be equally many, and more than the {neighbours} neighbours"
-        )
+        wanted = f"both must be equally many, and more than the {neighbours} neighbours"
+        raise ValueError(f"{len(real)} real and {len(made)} made rows; {wanted}")
 
     def inside(rows: NDArray[Any], others: NDArray[Any]) -> float:
         radius = np.partition(cdist(others, others), neighbours, axis=1)[:, neighbours]  # 0: itself

@@ -28,9 +28,7 @@ class CharacterTokenizer:
         counts = Counter(text).most_common(vocab_size and vocab_size - 1)
         kept = sorted(piece for piece, count in counts if count >= min_count)
         if not kept:
-            found = (
-                f"no piece of the text occurs {min_count} times (text of {len(text)} characters)"
-            )
+            found = f"no piece of the text of {len(text)} characters occurs {min_count} times"
             raise ValueError(f"{found}; give a longer text or a smaller min_count")
         return cls(kept)
 
@@ -70,10 +68,9 @@ def contiguous_streams(ids: Ids, streams: int = 64, length: int = 48) -> Any:
     """
     per_stream = (len(ids) - 1) // streams
     if (windows := per_stream // length) < 1:
-        raise ValueError(
-            f"the text has {len(ids)} tokens, but {streams} streams of one window of {length} "
-            f"need {streams * length + 1}; give a longer text, fewer streams or a shorter window"
-        )
+        needed = f"{streams} streams of one window of {length} need {streams * length + 1}"
+        mend = "give a longer text, fewer streams or a shorter window"
+        raise ValueError(f"the text has {len(ids)} tokens, but {needed}; {mend}")
     import tensorflow as tf
 
     def batches(first: int) -> Ids:

@@ -10,8 +10,7 @@ import tensorflow as tf
 class BuildsOnCompile:
     """For models whose weights can be made without data: `compile` makes all variables.
 
-    Otherwise the optimizer makes its own inside the first step of `fit`, which TensorFlow then
-    traces twice: for a small Transformer 3 seconds and 90 MB more.
+    Otherwise TensorFlow traces `fit` twice: for a small Transformer 3 seconds and 90 MB more.
     """
 
     settings: dict[str, Any]
@@ -149,10 +148,9 @@ def image_batches(
 ) -> tf.data.Dataset:
     """Shuffled batches of augmented images for `fit`, all different, the same for the same seed.
 
-    Of the images, (N, height, width) float32, and their labels, (N,) integers, if any, every one
-    comes once before one comes again. There are so many `steps` of `batch_size` images, or all N
-    if there are fewer. `amounts` are as in `augment`; if `binary`, pixels are drawn as 0 or 1 after
-    it, anew each time.
+    Of the images, (N, height, width) float32, and their labels, (N,), if any, every one comes once
+    before one comes again; a batch has at most all N. `amounts` are as in `augment`; if `binary`,
+    pixels are drawn as 0 or 1 after it, anew each time.
     """
     size = min(batch_size, len(images))
     rng = np.random.default_rng(seed)

@@ -5,7 +5,7 @@ Text goes into `HTML.value`: an `Output` widget would leak its content into the 
 
 import html
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import ipywidgets as ipw
@@ -26,25 +26,18 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Show the line."""
-        self._epoch, self._start, self._shown = 0, time.perf_counter(), 0.0
+        self._steps, self._start, self._shown = 0, time.perf_counter(), 0.0
         display(self.line)
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Remember the epoch."""
-        self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Bring the line up to date, a few times a second."""
-        seconds = time.perf_counter() - self._start
-        if seconds - self._shown < self.every_seconds:
-            return
-        self._shown = seconds
-        steps = self.params.get("steps")
-        self.line.value = (
-            f"epoch {self._epoch + 1} of {self.params['epochs']}, "
-            f"step {batch + 1}{f' of {steps}' if steps else ''}, "
-            f"loss {logs['loss']:.3f}, {seconds:.0f} s"
-        )
+        self._steps, seconds = self._steps + 1, time.perf_counter() - self._start
+        if seconds - self._shown >= self.every_seconds:
+            steps, self._shown = self.params.get("steps"), seconds
+            place = f"step {self._steps}" + (
+                f" of {steps * self.params['epochs']}" if steps else ""
+            )
+            self.line.value = f"{place}, loss {logs['loss']:.3f}, {seconds:.0f} s"
 
     def on_train_end(self, logs: Any = None) -> None:
         """Say that it is over."""
@@ -84,10 +77,9 @@ def next_token_table(model: TextModel, prompt: str, temperature: float, rows: in
         piece = html.escape(repr(model.tokenizer.decode([token])))
         bar = f"<div style='background:#0072B2;height:0.8em;width:{120 * p[token]:.0f}px'></div>"
         lines.append(f"<tr><td><code>{piece}</code></td><td>{p[token]:.1%}</td><td>{bar}</td></tr>")
-    return (
-        "<table><caption>Most probable next tokens after the prompt</caption>"
-        "<tr><th>token</th><th>probability</th><th></th></tr>" + "".join(lines) + "</table>"
-    )
+    head = "<table><caption>Most probable next tokens after the prompt</caption>"
+    head += "<tr><th>token</th><th>probability</th><th></th></tr>"
+    return head + "".join(lines) + "</table>"
 
 
 def text_playground(model: TextModel, prompt: str) -> ipw.VBox:
@@ -126,22 +118,3 @@ def text_playground(model: TextModel, prompt: str) -> ipw.VBox:
     generate()
     left = ipw.VBox([*controls.values(), button])
     return ipw.VBox([ipw.HBox([left, table]), output])
-
-
-def attention_page(weights: Any, pieces: Sequence[str], layer: int, head: int, at: int) -> str:
-    """What one token looks at, as HTML: a bar over each token, and the largest weights in words.
-
-    `weights` (depth, heads, tokens, tokens) are those of `Transformer.attention_weights`, `pieces`
-    the tokens as text; `layer`, `head` and `at`, the place that looks, are counted from 1.
-    """
-    row, style = np.asarray(weights)[layer - 1, head - 1, at - 1], "background:#0072B2;height"
-    column = "<span style='display:inline-block;text-align:center;min-width:1em'>"
-    text = ""
-    for place, (weight, piece) in enumerate(zip(row, map(html.escape, pieces), strict=True), 1):
-        shown = f"<b>{piece}</b>" if place == at else piece
-        text += f"{column}<div style='{style}:{40 * weight:.0f}px'></div>{shown}</span>"
-    seen = (f"{k + 1} {pieces[k]!r} ({row[k]:.0%})" for k in np.argsort(-row, kind="stable")[:3])
-    words = (
-        f"Layer {layer}, head {head}: token {at}, {pieces[at - 1]!r}, looks at {', '.join(seen)}."
-    )
-    return f"<div>{text}</div><p>{html.escape(words)}</p>"

@@ -216,6 +216,10 @@ class Notebook:
         """What the first element that matches shows, as text."""
         return str(self.page.locator(selector).first.inner_text())
 
+    def html(self, selector: str) -> str:
+        """What is inside the first element that matches, as HTML."""
+        return str(self.page.locator(selector).first.inner_html())
+
     def changed(self, selector: str, before: str, seconds: float = 30) -> str:
         """Wait until the element shows another text than `before`, then until it rests."""
         deadline = time.monotonic() + seconds

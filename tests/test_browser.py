@@ -11,7 +11,9 @@ from typing import Any
 import nbformat
 import pytest
 
+from course_utils.audio import level
 from lab import ROOT, Notebook, find_browser, lab
+from lessons import LOUD_AT_LEAST, sounds_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -52,6 +54,16 @@ def images(notebook: Notebook) -> None:
     viewer("course-erase", "erased")(notebook)
 
 
+def sounds(notebook: Notebook) -> None:
+    """The composer and the timbre explorer; what they play is no silence."""
+    parts = {"course-composer": ("key", "bars", "temperature", "draw")}
+    parts["course-timbre"] = ("note", "brightness", "decay")
+    for part, labels in parts.items():
+        viewer(part, *labels)(notebook)
+        (played,) = sounds_in(notebook.html(f".{part} .course-alternative"))
+        assert level(played) > LOUD_AT_LEAST, f"{part} plays silence"
+
+
 def background(notebook: Notebook, seconds: float = 30) -> None:
     """Another number of labels, and the text alternative lists other mistakes."""
     alternative = ".course-labels .course-alternative"
@@ -83,6 +95,7 @@ STEPS: dict[str, Callable[[Notebook], None]] = {
     "03c_attention": viewer("course-attention", "at", "head"),
     "04a_text_generation": text_generation,
     "04b_image_generation": images,
+    "04c_audio_generation": sounds,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import pkgutil
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -15,9 +16,11 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.semi_supervised import LabelSpreading
 
 import course_utils.exercises as exercises
+from course_utils import audio
 from course_utils.exercises import (
     Question,
     attention,
+    audio_generation,
     background,
     concepts,
     image_generation,
@@ -32,6 +35,9 @@ from course_utils.models.ngram import NGram
 from course_utils.models.vae import VAE, bernoulli_log_prob, kl_divergence
 
 QUESTIONS = {
+    "audio_generation.level": audio_generation.level,
+    "audio_generation.frame_nats": audio_generation.frame_nats,
+    "audio_generation.beat_this": audio_generation.beat_this,
     "attention.weights": attention.weights,
     "attention.causal": attention.causal,
     "attention.beat_this": attention.beat_this,
@@ -125,6 +131,20 @@ def lower(scores, fill=-np.inf):
     return np.where(np.tri(len(scores)), scores, fill)
 
 
+def rms(wave):
+    return math.sqrt((wave**2).mean())
+
+
+def billed(logits, notes, end=(-1,), mask=True, first=0):
+    """Minus the log-probability of a frame; the arguments make the common mistakes."""
+    total, possible = 0.0, np.ones(logits.shape[1], bool)
+    for row, note in zip(logits, [*notes, *end], strict=True):
+        kept = np.exp(row[possible] if mask else row)
+        total += math.log(kept.sum()) - row[note]
+        possible[note + first : -1] = False
+    return total
+
+
 def gan_losses(real, made):
     made_real = np.logaddexp(0, -made).mean()
     return np.logaddexp(0, -real).mean() + np.logaddexp(0, made).mean(), made_real
@@ -132,6 +152,19 @@ def gan_losses(real, made):
 
 # question, wrong answer, a part of the hint that this mistake gets and no other
 MISTAKES = [
+    (audio_generation.level, lambda w: 10 * math.log10(rms(w)), "10 log10 belongs to"),
+    (audio_generation.level, lambda w: 20 * math.log10(abs(w).max()), "the loudest sample"),
+    (audio_generation.level, lambda w: 20 * math.log10(abs(w).mean()), "mean of the absolute"),
+    (audio_generation.level, lambda w: 20 * math.log(rms(w)), "logarithm to base 10"),
+    (audio_generation.level, lambda w: 10 * math.log10((w**2).sum()), "grows with the length"),
+    (audio_generation.level, lambda w: -3.0, "expected"),
+    (audio_generation.level, lambda w: 20 * np.log10(abs(w)), "it raised TypeError"),
+    (audio_generation.frame_nats, lambda z, n: -billed(z, n), "that is the log-probability"),
+    (audio_generation.frame_nats, lambda z, n: billed(z[:-1], n, end=[]), "the end of the frame"),
+    (audio_generation.frame_nats, lambda z, n: billed(z, n, mask=False), "only lower ones and"),
+    (audio_generation.frame_nats, lambda z, n: billed(z, n, first=1), "cannot be written twice"),
+    (audio_generation.frame_nats, lambda z, n: billed(z, n) / LN2, "those are bits"),
+    (audio_generation.frame_nats, lambda z, n: 1.0, "expected"),
     (start_here.bits, math.log(8), "nats (natural logarithm)"),
     (start_here.bits, -3, "mind the minus sign"),
     (start_here.bits, 1 / 8, "that is the probability"),
@@ -393,6 +426,7 @@ def test_the_printed_solution_is_right(name, capsys):
     namespace |= {"tf": tf, "keras": keras, "best": AUTOENCODER}
     namespace |= {"kl_divergence": kl_divergence, "bernoulli_log_prob": bernoulli_log_prob}
     namespace |= {"shipped": Shipped, "NearestNeighbors": NearestNeighbors}
+    namespace |= training_tones()
     namespace |= {"LabelSpreading": LabelSpreading, "GaussianMixture": GaussianMixture}
     before = set(namespace)
     if "=" in source or "def " in source:
@@ -805,8 +839,59 @@ def test_two_groups_beat_the_number(capsys):
 
 # --- what all of them have in common -------------------------------------------------------------
 
+
 # question, what sets its task, its cheats and mistakes: an answer and a part of what it is told
+@pytest.fixture(scope="module", autouse=True)
+def no_sound_left():
+    """The task of lesson 04c is small: tones whose code is brightness, pitch and decay."""
+    yield
+    vars(audio_generation.beat_this).pop("score", None)
+
+
+def set_tones():
+    rng = np.random.default_rng(0)
+    labels = {"pitch": rng.integers(48, 60, 6), "brightness": rng.uniform(0.4, 0.7, 6)}
+    labels["decay"] = rng.uniform(0, 30, 6)
+
+    def decode(codes):
+        tones = [
+            audio.tone(440 * 2 ** ((pitch - 69) / 12), 0.512, min(max(b, 0), 0.95), decay)
+            for b, pitch, decay in codes
+        ]
+        return audio.to_picture(audio.spectrogram(np.array(tones)))
+
+    codes = np.stack([labels["brightness"], labels["pitch"], labels["decay"]], axis=1)
+    audio_generation.beat_this.set_task(decode, codes.astype(np.float32), labels, score=0.1)
+
+
+def training_tones():
+    """What the solution reads in lesson 04c, for a code that is brightness, pitch and decay."""
+    rng, codes = np.random.default_rng(1), np.empty((600, 3))
+    codes[:, 0], codes[:, 1] = rng.uniform(0.3, 0.8, 600), np.arange(600) % 12 + 48
+    codes[:, 2] = rng.uniform(0, 30, 600)
+    labels = {"brightness": codes[:, 0], "decay": codes[:, 2], "level": rng.normal(size=600)}
+    sounds = SimpleNamespace(train=SimpleNamespace(labels=labels))
+    return {"sounds": sounds, "codes": codes, "pitches": np.arange(600) % 12 + 48}
+
+
+TONE_CHEATS = {
+    "does nothing": (lambda z, old, new: z, "not better yet"),
+    "the wrong way": (lambda z, old, new: z + [old - new, 0, 0], "not better yet"),
+    "another number of codes": (lambda z, old, new: z[:2], "a code is (3,) finite numbers"),
+    "not finite": (lambda z, old, new: z * np.nan, "finite numbers"),
+    "raises": (lambda z, old, new: z[99], "it raised IndexError"),
+}
+
+
+def test_moving_the_brightness_beats_the_number(capsys):
+    set_tones()
+    answer = audio_generation.beat_this.feedback(lambda z, old, new: z + [new - old, 0, 0])
+    assert answer == "Right."
+    assert "median error; the number to beat is 0.100" in capsys.readouterr().out
+
+
 CHALLENGES = {
+    "audio_generation": (audio_generation.beat_this, set_tones, TONE_CHEATS),
     "text_generation": (lesson.beat_this, set_task, CHEATS),
     "concepts": (concepts.beat_this, set_images, PIXEL_CHEATS),
     "background": (background.beat_this, set_digits, LABEL_CHEATS),

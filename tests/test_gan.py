@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from gan import GAN
+from gan import GAN, draw
 
 
 def bars(n, seed=0):
@@ -32,7 +32,7 @@ def model():
 
 
 def test_it_draws_both_kinds_of_bars(model):
-    drawn = model.average.sample(200, seed=1)
+    drawn = draw(model.average, 200, seed=1)
     assert drawn.min() >= 0 and drawn.max() <= 1
     real = bars(2)
     apart = [np.abs(drawn - kind).mean(axis=(1, 2)) for kind in (real[0], 1 - real[0])]
@@ -45,11 +45,11 @@ def test_samples_follow_the_mean_of_weights():
     model, _ = trained(steps=5)
     generator, mean = model.generator.get_weights(), model.average.get_weights()
     assert max(np.abs(a - b).max() for a, b in zip(generator, mean, strict=True)) > 1e-4
-    before = model.average.sample(3)
+    before = draw(model.average, 3)
     model.generator.set_weights([0 * weight for weight in generator])
-    np.testing.assert_array_equal(model.average.sample(3), before)
+    np.testing.assert_array_equal(draw(model.average, 3), before)
     model.average.set_weights([0 * weight for weight in mean])
-    np.testing.assert_allclose(model.average.sample(3), 0.5)
+    np.testing.assert_allclose(draw(model.average, 3), 0.5)
 
 
 def slope(model):
@@ -74,7 +74,7 @@ def test_a_game_that_goes_wrong_stays_finite():
     model.compile(keras.optimizers.Adam(0.3))
     history = model.fit(bars(64 * 40), batch_size=64, shuffle=False, verbose=0).history
     assert np.isfinite([*history.values()]).all()
-    assert np.isfinite(model.average.sample(20)).all()
+    assert np.isfinite(draw(model.average, 20)).all()
 
 
 def test_a_negative_penalty():

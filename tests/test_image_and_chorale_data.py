@@ -490,7 +490,8 @@ def test_datasheet_of_digits(sheets, digits):
 
 
 def test_datasheets_of_files(sheets):
-    for name, sheet in (("mnist", "mnist"), ("mnist_train", "mnist"), ("jsb", "jsb")):
+    pairs = [("mnist", "mnist"), ("mnist_train", "mnist"), ("jsb", "jsb")]
+    for name, sheet in [*pairs, ("spoken_digits", "spoken_digits")]:
         entry = download.registry()[name]
         for part in (entry.file, entry.sha256, f"{entry.bytes:,} bytes", entry.licence):
             assert part in sheets[sheet], f"{sheet}: {part}"

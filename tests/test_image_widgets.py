@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from types import SimpleNamespace
 
 import keras
 import matplotlib.image
@@ -15,6 +16,7 @@ from course_utils import image_widgets
 from course_utils.models.masked import DigitClassifier, PatchEncoder
 from course_utils.models.mixture import PixelMixture
 from course_utils.models.vae import VAE
+from lessons import function
 
 ROWS, COLUMNS = 6, 5
 
@@ -34,6 +36,11 @@ def model(images):
     return PixelMixture(4, components=1, regularisation=0.01).fit(*images)
 
 
+def page_of(lesson, wanted, **names):
+    """A page that a lesson defines, with what it reads there given by name."""
+    return function(lesson, wanted, np=np, image_widgets=image_widgets, **names)
+
+
 def parts(page):
     """The picture (height, width, 4), its alternative text, and the words below it."""
     found = re.fullmatch(r"<img src='data:image/png;base64,(.+?)' alt='(.+?)' .+><p>(.+)</p>", page)
@@ -41,12 +48,11 @@ def parts(page):
 
 
 def test_every_class_and_draw_has_a_page(model, images):
+    sample_page = page_of("02_concepts", "sample_page", mixture=model, x_train=images[0])
     said = set()
     for digit in range(3):
         for draw in range(4):
-            picture, alternative, words = parts(
-                image_widgets.sample_page(model, images[0], digit, draw)
-            )
+            picture, alternative, words = parts(sample_page(digit, draw))
             assert picture.shape[:2] == (2 * ROWS, 8 * COLUMNS)
             assert alternative == words and f"class {digit}, number {draw};" in words
             guesses = re.search(r"reads them as ([\d, ]+)\.", words)[1].split(", ")
@@ -56,7 +62,8 @@ def test_every_class_and_draw_has_a_page(model, images):
 
 
 def test_below_each_draw_stands_the_nearest_training_image(model, images):
-    picture, _, words = parts(image_widgets.sample_page(model, images[0], 1, 2))
+    sample_page = page_of("02_concepts", "sample_page", mixture=model, x_train=images[0])
+    picture, _, words = parts(sample_page(1, 2))
     shown = 1 - picture[ROWS:, :COLUMNS, 0]  # dark on white
     apart = np.abs(images[0].clip(0, 1) - shown).max(axis=(1, 2))
     assert apart.min() < 0.01
@@ -66,11 +73,11 @@ def test_below_each_draw_stands_the_nearest_training_image(model, images):
 
 
 def test_every_image_and_number_of_hidden_rows_has_a_page(model, images):
+    fill_page = page_of("02_concepts", "fill_page", mixture=model, x_validation=images[0][:4])
     said = set()
     for image in range(4):
         for hidden in range(1, ROWS):
-            page = image_widgets.fill_page(model, images[0][:4], image, hidden)
-            picture, alternative, words = parts(page)
+            picture, alternative, words = parts(fill_page(image, hidden))
             assert picture.shape[:2] == (ROWS, 6 * COLUMNS)
             assert alternative == words
             assert f"Image {image}: " in words and f"lower {hidden} rows" in words
@@ -87,13 +94,15 @@ def test_every_image_and_number_of_hidden_rows_has_a_page(model, images):
 
 def test_what_is_seen_decides_the_class(model, images):
     """Class 0 has its dark row in sight, so nothing is left open."""
-    _, _, words = parts(image_widgets.fill_page(model, images[0], 0, 3))
+    fill_page = page_of("02_concepts", "fill_page", mixture=model, x_validation=images[0])
+    _, _, words = parts(fill_page(0, 3))
     assert "reads: 0 (100%)" in words
 
 
 def test_all_rows_hidden_is_refused(model, images):
+    fill_page = page_of("02_concepts", "fill_page", mixture=model, x_validation=images[0])
     with pytest.raises(ValueError, match="all pixels are hidden"):
-        image_widgets.fill_page(model, images[0], 0, ROWS)
+        fill_page(0, ROWS)
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +146,10 @@ def test_the_path_from_one_image_to_another(autoencoder):
     model, judge, _ = autoencoder
     x = np.random.default_rng(0).integers(0, 2, (3, 28, 28)).astype(np.float32)
     ends = np.asarray(model.encode(x)[0])
+    named = {"convolutional": model, "judge": judge, "b_validation": x}
+    morph_page = page_of("04b_image_generation", "morph_page", **named)
     for first, second in [(0, 1), (1, 0), (2, 2)]:
-        page = image_widgets.morph_page(model, judge, x, first, second)
-        picture, alternative, words = parts(page)
+        picture, alternative, words = parts(morph_page(first, second))
         shown = (1 - picture[..., 0]).reshape(2, 28, 9, 28).swapaxes(1, 2)  # (2, 9, 28, 28)
         assert alternative == words and f"From image {first} to image {second}." in words
         for at, share in ((0, 0.0), (2, 0.25), (8, 1.0)):
@@ -156,10 +166,11 @@ def test_each_model_fills_what_is_erased(autoencoder):
     upper = np.broadcast_to(np.arange(28)[:, None] < 14, (28, 28))
     halves = {"lower": upper, "upper": ~upper}
     fills = {f"all {v}": lambda x, seen, v=v: np.where(seen, x, v) for v in (0.25, 0.75)}
+    named = {"fills": fills, "judge": judge, "b_validation": x, "halves": halves}
+    erase_page = page_of("04b_image_generation", "erase_page", **named)
     for image in range(4):
         for erased, seen in halves.items():
-            page = image_widgets.erase_page(fills, judge, x, halves, image, erased)
-            picture, alternative, words = parts(page)
+            picture, alternative, words = parts(erase_page(image, erased))
             shown = (1 - picture[..., 0]).reshape(28, 4, 28).swapaxes(0, 1)
             hidden = [x[image][~seen], 0, 0.25, 0.75]
             for one, value in zip(shown, hidden, strict=True):
@@ -207,9 +218,17 @@ def wrong_at(labels, places):
     return guesses
 
 
+def errors_page(predicted, x, labels):
+    """The page of lesson 01 for one number of labels, 10."""
+    written = {arm: {"10": {"predicted": ["".join(map(str, p))]}} for arm, p in predicted.items()}
+    digits = SimpleNamespace(test=SimpleNamespace(images=x, labels=labels))
+    named = {"results": {"classifiers": written}, "digits": digits}
+    return page_of("01_background", "errors_page", **named)(10)
+
+
 def test_errors_are_counted_and_shown(images):
     x, labels = images[0][:100], images[1][:100]
-    page = image_widgets.errors_page({"a tree": wrong_at(labels, [7, 50, 98])}, x, labels)
+    page = errors_page({"a tree": wrong_at(labels, [7, 50, 98])}, x, labels)
     picture, alternative, words = parts(page)
     assert alternative == words
     wanted = "a tree: 97.0% right, 3 of 100 wrong: 1 read as 2, 2 read as 0, 2 read as 0."
@@ -221,7 +240,7 @@ def test_errors_are_counted_and_shown(images):
 @pytest.mark.parametrize("wrong", [24, 25, 60])
 def test_at_most_24_errors_are_shown(images, wrong):
     x, labels = images[0][:100], images[1][:100]
-    page = image_widgets.errors_page({"none": wrong_at(labels, np.arange(wrong))}, x, labels)
+    page = errors_page({"none": wrong_at(labels, np.arange(wrong))}, x, labels)
     picture, _, words = parts(page)
     assert picture.shape[:2] == (ROWS, 24 * COLUMNS)
     assert words.count("read as") == 24
@@ -231,7 +250,7 @@ def test_at_most_24_errors_are_shown(images, wrong):
 
 def test_where_nothing_is_wrong_there_is_no_picture(images):
     x, labels = images
-    page = image_widgets.errors_page({"all right": labels.copy()}, x, labels)
+    page = errors_page({"all right": labels.copy()}, x, labels)
     assert "<img" not in page
     assert re.fullmatch(r"<p>all right: 100\.0% right, 0 of 300 wrong\.</p>", page)
 
@@ -239,6 +258,6 @@ def test_where_nothing_is_wrong_there_is_no_picture(images):
 def test_each_classifier_has_its_errors(images):
     x, labels = images
     predicted = {"one": wrong_at(labels, [0]), "two": labels, "three": wrong_at(labels, [1, 2])}
-    page = image_widgets.errors_page(predicted, x, labels)
+    page = errors_page(predicted, x, labels)
     assert [words.split(":")[0] for words in re.findall("<p>(.+?)</p>", page)] == list(predicted)
     assert page.count("<img") == 2

@@ -14,6 +14,7 @@ import pytest
 from course_utils import text, widgets
 from course_utils.models.recurrent import TextGenerator
 from course_utils.text import CharacterTokenizer
+from lessons import function
 
 ALPHABET = "abc <&>\n"
 
@@ -194,8 +195,8 @@ def test_progress_line(model, monkeypatch):
     windows = text.contiguous_streams(ids, streams=2, length=10)
     model.fit(windows, epochs=2, shuffle=False, verbose=0, callbacks=[progress])
     assert shown == [progress.line]
-    assert re.fullmatch(r"epoch 1 of 2, step 1( of 6)?, loss \d\.\d{3}, \d+ s", lines[0])
-    assert any(line.startswith("epoch 2 of 2, step 6") for line in lines)
+    assert re.fullmatch(r"step 1( of 12)?, loss \d\.\d{3}, \d+ s", lines[0])
+    assert any(line.startswith("step 12") for line in lines)
     assert re.fullmatch(r"done in \d+ s", progress.line.value)
 
 
@@ -217,11 +218,12 @@ def test_every_layer_head_and_token_has_a_page():
     rng, pieces = np.random.default_rng(0), list("ab<cd")
     weights = np.tril(rng.random((2, 3, 5, 5)))
     weights /= weights.sum(axis=-1, keepdims=True)
-    said = set()
+    named = {"maps": weights[:, None], "names": pieces, "np": np, "html": html}
+    attention_page, said = function("03c_attention", "attention_page", **named), set()
     for layer in (1, 2):
         for head in (1, 2, 3):
             for at in range(1, 6):
-                page = widgets.attention_page(weights, pieces, layer, head, at)
+                page = attention_page(layer, head, at)
                 row = weights[layer - 1, head - 1, at - 1]
                 words = html.unescape(re.search(r"<p>(.+)</p>", page)[1])
                 best = row.argmax()

@@ -13,9 +13,8 @@ class PixelMixture:
 
     An image is mean + W z + noise: z, (D,), comes from a Gaussian mixture with full covariances;
     the columns of W, (P, D), are orthonormal; the noise fills the other P - D directions with one
-    variance. So the model is a density over all P pixels, in the units that the pixels have.
-    Source: Tipping & Bishop (1999), "Mixtures of probabilistic principal component analysers";
-    here all components share one subspace.
+    variance. So it is a density over all P pixels. Source: Tipping & Bishop (1999), Mixtures of
+    probabilistic principal component analysers; here all components share one subspace.
     """
 
     def __init__(self, dimensions: int, components: int = 1, regularisation: float = 1e-6) -> None:

@@ -20,11 +20,8 @@ class TextGenerator(TextModel):
     """Predicts the next token: embedding, GRU, dense layer to logits.
 
     `fit` and `evaluate` expect batches of `text.contiguous_streams`: the GRU's state is carried
-    from one batch to the next, and starts from zeros in every epoch and every evaluation.
-    Calling the model itself carries nothing.
-
-    The GRU is that of Cho et al. (2014), in the form of `keras.layers.GRU`; carrying the state
-    while cutting the gradient is truncated back-propagation through time (Williams & Peng 1990).
+    from one batch to the next, and starts from zeros in every epoch and every evaluation. The
+    gradient is cut there: truncated back-propagation through time (Williams & Peng 1990).
     """
 
     def __init__(

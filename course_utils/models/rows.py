@@ -18,11 +18,9 @@ Array = np.ndarray[Any, Any]
 class RowModel(BuildsOnCompile, keras.Model):
     """p(image) as a product over its pixels in reading order, each given all before it.
 
-    A GRU reads the rows above, (batch, rows, pixels), and gives each row a state. Within the row
-    every pixel has `hidden` units that see this state and the pixels to its left: a masked matrix
-    hides the others, so that all conditionals come out of one pass.
-
-    `fit` takes batches of binary images; its loss is minus `log_prob`, in nats an image.
+    A GRU reads the rows above and gives each row a state. Within the row every pixel has `hidden`
+    units that see this state and the pixels to its left; a masked matrix hides the others. `fit`
+    takes batches of binary images; its loss is minus `log_prob`, in nats an image.
     Source: Larochelle & Murray (2011), The neural autoregressive distribution estimator; Germain
     et al. (2015), MADE; van den Oord et al. (2016), Pixel recurrent neural networks, for the rows.
     """
@@ -88,11 +86,9 @@ class RowModel(BuildsOnCompile, keras.Model):
     def fill(self, x: Any, observed: Any, seed: int = 0) -> tuple[Array, Array]:
         """Draw the pixels that are not observed, in reading order, given those before them.
 
-        The observed pixels further on have no say, so this is a draw from p(hidden | observed)
-        only where every hidden pixel comes after all observed ones.
-
-        `x` is (batch, size, size), `observed` boolean of one image's shape. Returns the images,
-        and the probability of 1 that each pixel had as it was drawn.
+        That is a draw from p(hidden | observed) only where all hidden pixels come after the
+        observed ones. `x` is (batch, size, size), `observed` boolean of one image's shape. Returns
+        the images, and the probability of 1 that each pixel had as it was drawn.
         """
         x = np.asarray(x, np.float32)
         uniform = np.random.default_rng(seed).random(x.shape, np.float32)

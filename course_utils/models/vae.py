@@ -14,10 +14,9 @@ Array = np.ndarray[Any, Any]
 
 
 def kl_divergence(mean: Any, log_var: Any) -> Any:
-    """KL(q || p) in nats by dimension, q = N(mean, exp(log_var)) and p = N(0, 1).
+    """KL(q || p) in nats by dimension, (..., latent_dim), q = N(mean, exp(log_var)), p = N(0, 1).
 
-    All three are (..., latent_dim); the sum over the last axis is that of the whole vector.
-    Source: Kingma & Welling (2014), appendix B.
+    The sum over the last axis is that of the whole vector. Source: Kingma & Welling (2014).
     """
     return 0.5 * (ops.exp(log_var) + mean**2 - 1.0 - log_var)
 
@@ -50,11 +49,9 @@ class ResidualDense(keras.layers.Layer):
 
 
 class ImageGenerator(keras.Sequential):
-    """A dense layer, a GRU and a dense layer that write an image from a code, row by row.
+    """Dense layer, GRU, dense layer: codes (batch, latent_dim) to logits (batch, rows, pixels).
 
-    The GRU reads the dense layer's output once for each of the `rows`; its state is all that
-    differs from one row to the next. Codes (batch, latent_dim) give logits
-    (batch, rows, output_dim / rows).
+    The GRU reads the dense layer's output once a row; its state is all that differs between rows.
     """
 
     def __init__(self, latent_dim: int, output_dim: int, rnn_units: int, rows: int = 28) -> None:
@@ -72,10 +69,8 @@ class VAE(BuildsOnCompile, keras.Model):
     """A Gaussian q(z | x), a standard normal prior, and independent binary pixels given z.
 
     `fit` takes batches of binary images, (batch, size, size). Its loss is distortion plus beta
-    times rate in nats an image, which for beta 1 is an estimate of minus the ELBO. log p(x)
-    itself is out of reach: `importance_weighted_bound` rises towards it.
-
-    With `classes` it models p(x | class), and every x is a pair, (images, labels).
+    times rate in nats an image, which for beta 1 is an estimate of minus the ELBO. With `classes`
+    it models p(x | class), and every x is a pair, (images, labels).
     Source: Kingma & Welling (2014), Auto-encoding variational Bayes; Higgins et al. (2017) for
     beta; Alemi et al. (2018), Fixing a broken ELBO, for rate and distortion; Sohn et al. (2015),
     Learning structured output representation, for classes.
@@ -137,10 +132,7 @@ class VAE(BuildsOnCompile, keras.Model):
         self.built = True
 
     def encode(self, x: Any) -> tuple[Any, Any]:
-        """Mean and log-variance of q(z | x), each (batch, latent_dim); the latter in [-12, 6].
-
-        Here `x` is the images alone, with classes too.
-        """
+        """Mean and log-variance of q(z | x), (batch, latent_dim), x the images without classes."""
         mean, log_var = ops.split(self.encoder(x), 2, axis=-1)
         return mean, ops.clip(log_var, -12.0, 6.0)  # beyond that, exp(log_var) breaks training
 
@@ -178,9 +170,8 @@ class VAE(BuildsOnCompile, keras.Model):
     def importance_weighted_bound(self, x: Any, k: int = 500, seed: int = 0) -> Array:
         """A lower bound on log p(x) in nats, (batch,), which rises towards it with k.
 
-        `x` are binary images (batch, size, size); with classes a pair, (images, labels). It takes k
-        samples of q(z | x) an image; for 1 it is an estimate of the ELBO. ValueError for k below 1.
-        Source: Burda, Grosse & Salakhutdinov (2016), Importance weighted autoencoders.
+        It takes k samples of q(z | x) an image; for 1 it is an estimate of the ELBO. ValueError for
+        k below 1. Source: Burda, Grosse & Salakhutdinov (2016), Importance weighted autoencoders.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1 sample an image, got {k}")

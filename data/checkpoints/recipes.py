@@ -1,8 +1,8 @@
 """Train the checkpoints that the course ships: `python data/checkpoints/recipes.py [NAME …]`.
 
 Each is stored beside this file as weights (`NAME.weights.h5`) with a `NAME.json`: what is needed
-to build the model, and the losses of the training run. `label_efficiency` and `equal_seconds` are
-tables of results.
+to build the model, and the losses of the training run. `label_efficiency`, `equal_seconds`
+and `jsb_benchmark` are tables of results.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 
 import course_utils
 from course_utils import checkpoints, datasets, download, text
+from course_utils.chorales import piano_roll
 from course_utils.metrics import frechet_distance
 from course_utils.models.masked import DigitClassifier, MaskedImageModel, PatchEncoder
 from course_utils.models.recurrent import TextGenerator
@@ -31,6 +32,7 @@ from course_utils.runtime import DATA_DIR
 from course_utils.training import adamw, binarise, image_batches, restart
 from equal_seconds import equal_seconds
 from gan import GAN
+from jsb_benchmark import BATCH, STEPS, compiled, jsb_benchmark, windows
 
 EARLY_STEPS = 60
 """The loss over these first steps is stored, so that a test can repeat them and compare."""
@@ -331,6 +333,23 @@ def digits_gan(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
     }
 
 
+def chorales(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
+    """Train the model of chorales on the four voices of the course's own, in every key.
+
+    Args:
+        max_steps: as in `text_reference_english`.
+
+    Returns:
+        The model and its record; the losses are in nats a frame, without the first of a piece.
+    """
+    data: Any = datasets.chorales()
+    train, held_out = ([piano_roll(p.notes) for p in x] for x in (data.train, data.validation))
+    model = compiled()
+    record = fit_once(model, windows(train, BATCH, STEPS), max_steps)
+    nats = round(model.nats_per_frame(held_out), 4)
+    return model, record | {"trained_on": data.source, "val_loss": [nats]}
+
+
 def convolutional() -> keras.Model:
     """A convolutional classifier of digits, for comparison."""
     layers = keras.layers
@@ -431,11 +450,13 @@ RECIPES: dict[str, Callable[..., tuple[Any, dict[str, Any]]]] = {
     "digits_class_vae": digits_class_vae,
     "digits_rows": digits_rows,
     "digits_gan": digits_gan,
+    "chorales": chorales,
 }
 
 TABLES: dict[str, Callable[[], dict[str, Any]]] = {
     "label_efficiency": label_efficiency,
     "equal_seconds": equal_seconds,
+    "jsb_benchmark": jsb_benchmark,
 }
 """Results that a lesson shows, in place of weights."""
 

@@ -29,6 +29,7 @@ sys.path.insert(0, str(DATA_DIR / "checkpoints"))
 import autoencoders  # noqa: E402
 
 import equal_seconds as comparison  # noqa: E402
+import jsb_benchmark  # noqa: E402
 
 Row = tuple[str, str, str, bool | None]  # what, bar, measured, whether the bar is met
 
@@ -92,6 +93,29 @@ def equal_seconds() -> Iterator[Row]:
         yield f"{what}: {budget} s", f"{bar}, stored", f"{nats} in {real} s", best == once
 
 
+def jsb() -> Iterator[Row]:
+    """The model of 04c trained again on the benchmark of chorales, and how fast it writes."""
+    what = "JSB chorales, test, nats per frame"
+    try:
+        found = jsb_benchmark.jsb_benchmark()
+    except download.DataUnavailable as error:
+        print(error, end="\n\n")
+        yield what, "≤ 5.3, aim 4.7", "unavailable: see above", None
+    else:
+        nats, seconds = found["nats"]["test"], found["seconds"]
+        yield what, "≤ 5.3, aim 4.7", f"{nats:.2f}", nats <= 5.3
+        yield f"… its training, {found['steps']} steps", "≤ 600 s", f"{seconds} s", seconds <= 600
+        for name, value in found["baselines"]["test"].items():
+            known = found["published"][name]
+            yield f"… {name}", f"{known}, published", f"{value:.2f}", abs(value - known) < 0.01
+    model = checkpoints.load("chorales")
+    model.sample(1, 2)  # compile
+    start = time.perf_counter()
+    model.sample(1, 64)
+    seconds = time.perf_counter() - start
+    yield "a chorale of 16 bars", "≤ 3 s", f"{seconds:.2f} s", seconds <= 3
+
+
 def generation(length: int = 200) -> Iterator[Row]:
     """Both ways of generating that the lesson compares, one after the other, batch 1."""
     model = checkpoints.load("text_reference_english")
@@ -138,6 +162,7 @@ PARTS = (
     generation,
     tiny_shakespeare,
     equal_seconds,
+    jsb,
     autoencoders.digits_autoencoders,
     autoencoders.mnist_autoencoders,
     notebook,

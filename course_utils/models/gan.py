@@ -1,14 +1,16 @@
 """The generator of a generative adversarial network."""
 
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from course_utils.training import BuildsOnCompile
+
 
 @keras.saving.register_keras_serializable(package="course_utils")
-class GANGenerator(keras.Sequential):
+class GANGenerator(BuildsOnCompile, keras.Sequential):
     """Turns noise into a grey image with two transposed convolutions.
 
     It has no likelihood. `data/checkpoints/gan.py` trains it against a critic.
@@ -36,12 +38,3 @@ class GANGenerator(keras.Sequential):
         """Draw n grey images, (n, size, size) in [0, 1]."""
         z = keras.random.normal((n, self.settings["latent_dim"]), seed=seed)
         return ops.convert_to_numpy(self(z))
-
-    def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
-        return dict(self.settings)
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """The generator of a `get_config` dictionary, with random weights."""
-        return cls(**config)

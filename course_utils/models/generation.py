@@ -34,10 +34,8 @@ class TextModel(BuildsOnCompile, keras.Model):
     and `step(tokens, state)`, which gives the logits after one more token and the new state.
     """
 
-    def __init__(
-        self, tokenizer: CharacterTokenizer | None, settings: dict[str, Any], **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, tokenizer: CharacterTokenizer | None, settings: dict[str, Any]) -> None:
+        super().__init__()
         self.settings, self.tokenizer = settings, tokenizer
         self.vocab_size: int = settings["vocab_size"]
 
@@ -105,10 +103,11 @@ class TextModel(BuildsOnCompile, keras.Model):
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs."""
         pieces = self.tokenizer and {"pieces": self.tokenizer.pieces[1:]}
-        return {**super().get_config(), "tokenizer": pieces}
+        return super().get_config() | {"tokenizer": pieces}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """The model of a `get_config` dictionary, with random weights."""
         pieces = config.get("tokenizer")
-        return cls(**config | {"tokenizer": pieces and CharacterTokenizer(**pieces)})
+        tokenizer = pieces and CharacterTokenizer(**pieces)
+        return super().from_config(config | {"tokenizer": tokenizer})

@@ -34,7 +34,6 @@ class TextGenerator(TextModel):
         rnn_units: int,
         dropout: float = 0.0,
         tokenizer: CharacterTokenizer | None = None,
-        **kwargs: Any,
     ) -> None:
         """Give tokens vectors of length `embedding_dim`, and the GRU a state of `rnn_units`.
 
@@ -42,7 +41,7 @@ class TextGenerator(TextModel):
         """
         settings: dict[str, Any] = {"vocab_size": vocab_size, "embedding_dim": embedding_dim}
         settings |= {"rnn_units": rnn_units, "dropout": dropout}
-        super().__init__(tokenizer, settings, **kwargs)
+        super().__init__(tokenizer, settings)
         self.embedding_dim, self.rnn_units = embedding_dim, rnn_units
         self.embedding = keras.layers.Embedding(vocab_size, embedding_dim)
         self.rnn = keras.layers.GRU(rnn_units, return_sequences=True, return_state=True)

@@ -27,11 +27,9 @@ class RowModel(BuildsOnCompile, keras.Model):
     et al. (2015), MADE; van den Oord et al. (2016), Pixel recurrent neural networks, for the rows.
     """
 
-    def __init__(
-        self, rnn_units: int = 384, hidden: int = 24, size: int = 28, **kwargs: Any
-    ) -> None:
+    def __init__(self, rnn_units: int = 384, hidden: int = 24, size: int = 28) -> None:
         """Make a model of images of `size` by `size` pixels, `hidden` units for each pixel."""
-        super().__init__(**kwargs)
+        super().__init__()
         self.settings = {"rnn_units": rnn_units, "hidden": hidden, "size": size}
         self.size, self.hidden = size, hidden
         self.rnn = keras.layers.GRU(rnn_units, return_sequences=True)

@@ -30,19 +30,14 @@ def bernoulli_log_prob(logits: Any, x: Any) -> Any:
     return -ops.sum(ops.softplus(logits) - x * logits, axis=(-2, -1))
 
 
-@keras.saving.register_keras_serializable(package="course_utils")
 class ResidualDense(keras.layers.Layer):
     """Two dense layers that read their input normalised and add to it (He et al. 2016)."""
 
     def build(self, input_shape: Any) -> None:
-        """Create the weights for inputs (batch, width)."""
-        width = input_shape[-1]
+        """Create the layers for inputs (batch, width)."""
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5)
-        self.hidden = keras.layers.Dense(width, activation="gelu")
-        self.change = keras.layers.Dense(width)
-        for layer in (self.norm, self.hidden, self.change):
-            layer.build(input_shape)
-        self.built = True
+        self.hidden = keras.layers.Dense(input_shape[-1], activation="gelu")
+        self.change = keras.layers.Dense(input_shape[-1])
 
     def call(self, x: Any) -> Any:
         """(batch, width) to the same shape."""
@@ -50,21 +45,7 @@ class ResidualDense(keras.layers.Layer):
 
 
 class ImageGenerator(keras.Sequential):
-    """A dense layer, a GRU and a dense layer that write an image from a code, row by row.
-
-    The GRU reads the dense layer's output once for each of the `rows`; its state is all that
-    differs from one row to the next. Codes (batch, latent_dim) give logits
-    (batch, rows, output_dim / rows).
-    """
-
-    def __init__(self, latent_dim: int, output_dim: int, rnn_units: int, rows: int = 28) -> None:
-        """Make the layers; a ValueError if the `output_dim` pixels do not fill the `rows`."""
-        if output_dim % rows:
-            raise ValueError(f"output_dim {output_dim} is not a number of whole rows, of {rows}")
-        layers = keras.layers
-        start = layers.Dense(rnn_units, activation="relu"), layers.RepeatVector(rows)
-        ends = layers.GRU(rnn_units, return_sequences=True), layers.Dense(output_dim // rows)
-        super().__init__([layers.Input((latent_dim,)), *start, *ends])
+    """Layers that write an image from a code, row by row: see "rows" in `VAE`."""
 
 
 @keras.saving.register_keras_serializable(package="course_utils")
@@ -90,22 +71,21 @@ class VAE(BuildsOnCompile, keras.Model):
         size: int = 28,
         decoder: str = "dense",
         classes: int = 0,
-        **kwargs: Any,
     ) -> None:
         """Make the encoder and the decoder: a dense layer, residual blocks, a dense layer each.
 
         Hidden layers have `width` units; `beta` is the price of the rate, the KL term; `size` is
-        height and width of an image. The decoder is `"dense"`; `"rows"`, an `ImageGenerator` of
-        `width` units; or `"convolutional"`, with convolutions in the encoder too; it is told one of
-        so many `classes`, the encoder is not. A ValueError if beta is negative, or the decoder is
-        unknown.
+        height and width of an image. The decoder is `"dense"`; `"rows"`, where a GRU of `width`
+        units reads the code once a row and its state is all that differs from row to row; or
+        `"convolutional"`, with convolutions in the encoder too; it is told one of so many
+        `classes`, the encoder is not. A ValueError if beta is negative, or the decoder is unknown.
         """
         if beta < 0:
             paid = "the loss would pay for a posterior far from the prior; use 0 for no KL term"
             raise ValueError(f"beta must not be negative, got {beta}: {paid}")
         if decoder not in ("dense", "rows", "convolutional"):
             raise ValueError(f'decoder must be "dense", "rows" or "convolutional", got {decoder!r}')
-        super().__init__(**kwargs)
+        super().__init__()
         self.settings = {"latent_dim": latent_dim, "width": width, "blocks": blocks, "beta": beta}
         self.settings |= {"size": size, "decoder": decoder, "classes": classes}
         self.latent_dim, self.beta, self.classes, self.size = latent_dim, beta, classes, size
@@ -118,7 +98,9 @@ class VAE(BuildsOnCompile, keras.Model):
 
         seen, written = network((size, size), 2 * latent_dim), network((code,), size**2)
         if decoder == "rows":
-            written = [layers.Input((code,)), ImageGenerator(code, size**2, width, size)]
+            rows = layers.Dense(width, activation="relu"), layers.RepeatVector(size)
+            ends = layers.GRU(width, return_sequences=True), layers.Dense(size)
+            written = [ImageGenerator([layers.Input((code,)), *rows, *ends])]
         if decoder == "convolutional":
             half: Any = {"kernel_size": 4, "strides": 2, "padding": "same"}
             down = [layers.Conv2D(n, activation="gelu", **half) for n in (32, 64)]

@@ -21,10 +21,6 @@ TEXTS = ("reference_english", "tiny_shakespeare")
 LIBRARIES = ("keras", "numpy", "pandas", "scipy", "sklearn")  # of "reference_english"
 
 
-class TextData(Split[str]):
-    """A text, split."""
-
-
 @dataclass(frozen=True, slots=True)
 class PlaceName:
     """What a language calls a country or territory, such as `"Suomi"`, `"Finnish"`, `"FI"`."""
@@ -54,16 +50,16 @@ class PlaceNames(Split[tuple[PlaceName, ...]]):
             hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
             known = f"`.languages` lists all {len(self.languages)}"
             raise ValueError(f"no place names in {language!r}{hint} {known}")
-        parts = {part: getattr(self, part) for part in ("train", "validation", "test")}
         own: dict[str, Any] = {
-            k: tuple(p for p in part if p.language == language) for k, part in parts.items()
+            part: tuple(place for place in getattr(self, part) if place.language == language)
+            for part in ("train", "validation", "test")
         }
         return replace(self, **own)
 
 
 def text(
     name: str = "reference_english", deduplicate: bool = True, libraries: Sequence[str] = LIBRARIES
-) -> TextData:
+) -> Split[str]:
     """A text, split into training, validation and test part.
 
     `"reference_english"`: docstrings of NumPy, SciPy, scikit-learn, pandas and Keras, split by
@@ -83,11 +79,11 @@ def text(
                 parts[page["split"]].append(kept)
         train, validation, test = (DOCUMENT_BREAK.join(filter(None, p)) for p in parts.values())
         source, licence = content["versions"], download.registry("shipped")[name].licence
-        return TextData(name, train, validation, test, f"docstrings of {source}", licence)
+        return Split(name, train, validation, test, f"docstrings of {source}", licence)
     if name == "tiny_shakespeare":
         content = download.fetch(name).read_bytes().decode("utf-8")
         entry, end = download.registry()[name], len(content) * 9 // 10
-        return TextData(name, content[:end], content[end:], "", entry.urls[0], entry.licence)
+        return Split(name, content[:end], content[end:], "", entry.urls[0], entry.licence)
     raise ValueError(f"unknown text {name!r}; known: {', '.join(map(repr, TEXTS))}")
 
 

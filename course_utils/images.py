@@ -53,11 +53,7 @@ class Images:
         return Images(self.images[chosen], self.labels[chosen])
 
 
-class ImageData(Split[Images]):
-    """Images, split."""
-
-
-def digits(name: str = "digits") -> ImageData:
+def digits(name: str = "digits") -> Split[Images]:
     """Labelled images: `"digits"`, and online `"mnist"` and `"fashion_mnist"`.
 
     `"digits"` has 4,000 / 500 / 500 images of MNIST, and classes take turns. The others have
@@ -73,7 +69,7 @@ def digits(name: str = "digits") -> ImageData:
     end = len(x) - round(len(x) * SHARES[name])
     parts = (x[:end], y[:end]), (x[end:], y[end:]), test
     ready = [Images(x.astype(np.float32) / 255, y.astype(np.int64)) for x, y in parts]
-    return ImageData(name, ready[0], ready[1], ready[2], source, licence)
+    return Split(name, ready[0], ready[1], ready[2], source, licence)
 
 
 def checked(images: Any, size: int = 28) -> Array:

@@ -29,19 +29,16 @@ class Progress(keras.callbacks.Callback):
         self._epoch, self._start, self._shown = 0, time.perf_counter(), 0.0
         display(self.line)
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Remember the epoch."""
-        self._epoch = epoch
-
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Bring the line up to date, a few times a second."""
+        self._epoch += batch == 0
         seconds = time.perf_counter() - self._start
         if seconds - self._shown < self.every_seconds:
             return
         self._shown = seconds
         steps = self.params.get("steps")
         self.line.value = (
-            f"epoch {self._epoch + 1} of {self.params['epochs']}, "
+            f"epoch {self._epoch} of {self.params['epochs']}, "
             f"step {batch + 1}{f' of {steps}' if steps else ''}, "
             f"loss {logs['loss']:.3f}, {seconds:.0f} s"
         )
@@ -78,7 +75,6 @@ def next_token_table(model: TextModel, prompt: str, temperature: float, rows: in
         p = model.next_token_probabilities(prompt, temperature)
     except ValueError as error:
         return f"<p role='alert'>{html.escape(str(error))}</p>"
-    assert model.tokenizer is not None
     lines = []
     for token in np.argsort(-p, kind="stable")[:rows]:
         piece = html.escape(repr(model.tokenizer.decode([token])))
@@ -111,18 +107,16 @@ def text_playground(model: TextModel, prompt: str) -> ipw.VBox:
     table = ipw.HTML().add_class("course-alternative")
     output = ipw.HTML().add_class("course-generated")
 
-    def refresh(_: Any = None) -> None:
-        prompt, temperature = controls["prompt"].value, controls["temperature"].value
-        table.value = next_token_table(model, prompt, temperature)
+    def tabled(_: Any) -> str:
+        return next_token_table(model, controls["prompt"].value, controls["temperature"].value)
 
     def generate(_: Any = None) -> None:
         for update in playground_updates(model, **{k: part.value for k, part in controls.items()}):
             output.value = update
 
     for name in ("prompt", "temperature"):
-        controls[name].observe(refresh, names="value")
+        ipw.dlink((controls[name], "value"), (table, "value"), tabled)
     button.on_click(generate)
-    refresh()
     generate()
     left = ipw.VBox([*controls.values(), button])
     return ipw.VBox([ipw.HBox([left, table]), output])

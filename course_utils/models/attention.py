@@ -100,11 +100,6 @@ class Transformer(TextModel):
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5)
         self.dense = keras.layers.Dense(vocab_size)
 
-    def build(self, input_shape: Any = None) -> None:
-        """Create the weights; their shapes do not depend on the input's."""
-        self.built = True
-        self(np.zeros((1, 1), np.int32))
-
     def call(self, tokens: Any) -> Any:
         """Logits of the next tokens (batch, length, vocab_size); ValueError for a text too long."""
         x, mask = self._embedded(tokens)

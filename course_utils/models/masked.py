@@ -158,14 +158,10 @@ class DigitClassifier(OnEncoder, keras.Sequential):
     """An encoder, the mean over its patches, and one dense layer to ten logits."""
 
     def __init__(self, encoder: PatchEncoder) -> None:
-        """Put a new dense layer on an encoder; training changes the encoder too."""
+        """Put a new dense layer on an encoder, whose `features` it reads and training changes."""
         images, layers = keras.Input((encoder.image_size, encoder.image_size)), keras.layers
         super().__init__([images, encoder, layers.GlobalAveragePooling1D(), layers.Dense(10)])
-        self.settings = {"encoder": encoder.get_config()}
-
-    def features(self, images: Any) -> np.ndarray[Any, Any]:
-        """What the last layer reads, one vector an image: (N, width) float32."""
-        return self.layers[0].features(images)
+        self.settings, self.features = {"encoder": encoder.get_config()}, encoder.features
 
     def probabilities(self, images: Any) -> np.ndarray[Any, Any]:
         """Probability of each class, (N, 10), for images (N, height, width)."""

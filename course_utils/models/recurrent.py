@@ -52,12 +52,6 @@ class TextGenerator(TextModel):
             tf.zeros((0, rnn_units)), shape=(None, rnn_units), trainable=False
         )
 
-    def build(self, input_shape: Any = None) -> None:
-        """Create the weights; their shapes do not depend on the input's."""
-        self.embedding.build()
-        self.rnn.build((None, None, self.embedding_dim))
-        self.dense.build((None, None, self.rnn_units))
-
     def call(
         self,
         tokens: Any,

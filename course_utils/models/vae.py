@@ -139,9 +139,7 @@ class VAE(BuildsOnCompile, keras.Model):
         noise = keras.random.normal(ops.shape(mean), seed=self.seeds if seed is None else seed)
         return self.logits(mean + ops.exp(0.5 * log_var) * noise, labels), mean, log_var
 
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, *_: Any, **__: Any
-    ) -> Any:
+    def compute_loss(self, x: Any, y: Any = None, y_pred: Any = None, *_: Any, **__: Any) -> Any:
         """Distortion plus beta times rate, a mean over the batch; `fit` calls it."""
         logits, mean, log_var = y_pred
         rate = ops.mean(ops.sum(kl_divergence(mean, log_var), axis=-1))

@@ -131,16 +131,15 @@ def test_attention_weights_are_those_of_the_call(model):
     assert weights.sum(axis=-1) == pytest.approx(np.ones((2, 3, 2, 20)), abs=1e-5)
     assert np.triu(weights, 1).max() == 0
     x = model.embedding(ids) + model.place(np.arange(20))
-    _, first = model.blocks[0](x, causal=True, return_weights=True)
+    _, first = model.blocks[0](x, np.tri(20, dtype=bool), return_weights=True)
     assert np.allclose(weights[0], first)
 
 
 def test_a_block_without_a_mask_sees_everything():
     block = TransformerBlock(16, 2)
     x = RNG.normal(size=(2, 5, 16)).astype(np.float32)
-    later = x * np.float32([1, 1, 1, 1, -1])[:, None]  # the last token alone is another
-    apart = [np.abs(block(later, causal=c) - block(x, causal=c))[:, :4] for c in (False, True)]
-    assert apart[0].max(axis=-1).min() > 1e-3 and apart[1].max() == 0
+    assert np.allclose(block(x), block(x, np.ones((5, 5), bool)), atol=1e-6)
+    assert not np.allclose(block(x), block(x, np.tri(5, dtype=bool)), atol=1e-3)
 
 
 # --- the cache -----------------------------------------------------------------------------------
@@ -220,6 +219,16 @@ def test_a_sentence_is_learned_by_heart_and_saved(tmp_path):
 
 
 # --- errors --------------------------------------------------------------------------------------
+
+
+def test_a_mask_of_the_wrong_shape():
+    block = TransformerBlock(16, 2)
+    x = np.zeros((2, 5, 16), np.float32)
+    for shape in ((5, 4), (4, 4), (2, 5, 5)):
+        with pytest.raises(
+            ValueError, match=r"mask of shape .*: a row and a column a token, \(5, 5\)"
+        ):
+            block(x, np.ones(shape, bool))
 
 
 def test_heads_that_do_not_divide_the_width():

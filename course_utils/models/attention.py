@@ -29,13 +29,19 @@ class TransformerBlock(keras.layers.Layer):
         self.hidden = keras.layers.Dense(4 * width, activation="gelu")
         self.output_layer = keras.layers.Dense(width)
 
-    def call(self, x: Any, causal: bool = False, return_weights: bool = False) -> Any:
+    def call(self, x: Any, attention_mask: Any = None, return_weights: bool = False) -> Any:
         """(batch, tokens, width) to the same shape, and the weights where they are asked for.
 
-        If `causal`, no token looks at a later one. The weights are (batch, heads, tokens, tokens).
+        The weights are (batch, heads, tokens, tokens). The mask (tokens, tokens) is true where the
+        row may look at the column; one of another shape raises ValueError.
         """
+        if attention_mask is not None:
+            found, wanted = tuple(attention_mask.shape), (x.shape[1], x.shape[1])
+            if found != wanted:
+                raise ValueError(f"mask of shape {found}: a row and a column a token, {wanted}")
+            attention_mask = ops.convert_to_tensor(attention_mask)[None]
         normal = self.norms[0](x)
-        options = {"use_causal_mask": causal, "return_attention_scores": return_weights}
+        options = {"attention_mask": attention_mask, "return_attention_scores": return_weights}
         mixed = self.attention(normal, normal, **options)
         mixed, weights = mixed if return_weights else (mixed, None)
         x = self._feed_forward(x + mixed)
@@ -96,22 +102,23 @@ class Transformer(TextModel):
 
     def call(self, tokens: Any) -> Any:
         """Logits of the next tokens (batch, length, vocab_size); ValueError for a text too long."""
-        x = self._embedded(tokens)
+        x, mask = self._embedded(tokens)
         for block in self.blocks:
-            x = block(x, causal=self.causal)
+            x = block(x, mask)
         return self.dense(self.norm(x))
 
     def attention_weights(self, tokens: Any) -> NDArray[np.float32]:
         """How much each token looks at each, (depth, batch, heads, length, length); as `call`."""
-        x, weights = self._embedded(tokens), []
+        (x, mask), weights = self._embedded(tokens), []
         for block in self.blocks:
-            x, own = block(x, causal=self.causal, return_weights=True)
+            x, own = block(x, mask, return_weights=True)
             weights.append(own)
         return np.array(weights)
 
     def _embedded(self, tokens: Any) -> Any:
         length = self._fitting(tokens.shape[1])
-        return self.embedding(tokens) + self.place(np.arange(length))  # (batch, length, width)
+        x = self.embedding(tokens) + self.place(np.arange(length))  # (batch, length, width)
+        return x, np.tri(length, dtype=bool) if self.causal else None
 
     def _fitting(self, length: int) -> int:
         if length > self.positions:

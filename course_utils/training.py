@@ -164,7 +164,6 @@ def image_batches(
     order = np.concatenate([rng.permutation(len(images)) for _ in range(rounds)])
     rows = order[: size * steps].reshape(steps, size)
     images = tf.constant(images)
-    labels = None if labels is None else tf.constant(labels)
 
     def load(step: Any, chosen: Any) -> Any:
         key = tf.stack([tf.cast(seed, step.dtype), step])

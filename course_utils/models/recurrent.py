@@ -119,10 +119,8 @@ class TextGenerator(TextModel):
         starts with the state of a reader who comes from further back. A ValueError for one token.
         """
         place, own = parts_with_warm_up(ids, math.ceil((len(ids) - 1) / streams), warm_up)
-        streams = len(place)  # fewer where the text is short
-        state = tf.zeros((streams, self.rnn_units))
-        result = np.zeros(len(ids) - 1)
-        widest = streams * max(self.vocab_size, self.rnn_units)
+        state, result = tf.zeros((len(place), self.rnn_units)), np.zeros(len(ids) - 1)
+        widest = state.shape[0] * max(self.vocab_size, self.rnn_units)
         chunk = max(16, 2_000_000 // widest)  # tokens at a time, to save memory
         for start in range(0, place.shape[1], chunk):
             window, keep = place[:, start : start + chunk], own[:, start : start + chunk]

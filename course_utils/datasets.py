@@ -52,9 +52,9 @@ class PlaceNames(Split[tuple[PlaceName, ...]]):
             hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
             known = f"`.languages` lists all {len(self.languages)}"
             raise ValueError(f"no place names in {language!r}{hint} {known}")
-        parts = {part: getattr(self, part) for part in ("train", "validation", "test")}
         own: dict[str, Any] = {
-            k: tuple(p for p in part if p.language == language) for k, part in parts.items()
+            part: tuple(place for place in getattr(self, part) if place.language == language)
+            for part in ("train", "validation", "test")
         }
         return replace(self, **own)
 

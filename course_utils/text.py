@@ -19,14 +19,9 @@ class CharacterTokenizer:
         self.vocab_size = len(self.pieces)
 
     @classmethod
-    def fit(cls, text: str, vocab_size: int | None = None, min_count: int = 1) -> Self:
-        """Take the most frequent characters of a training text; a ValueError if there are none.
-
-        `vocab_size` counts the unknown id too, None takes all; characters that occur less than
-        `min_count` times are left out.
-        """
-        counts = Counter(text).most_common(vocab_size and vocab_size - 1)
-        kept = sorted(piece for piece, count in counts if count >= min_count)
+    def fit(cls, text: str, min_count: int = 1) -> Self:
+        """Take the characters that a training text has `min_count` times; ValueError for none."""
+        kept = sorted(piece for piece, count in Counter(text).items() if count >= min_count)
         if not kept:
             found = f"no piece of the text of {len(text)} characters occurs {min_count} times"
             raise ValueError(f"{found}; give a longer text or a smaller min_count")

@@ -1,6 +1,6 @@
 """What `fit` needs beside a model and its loss: an optimizer's schedule, batches of images."""
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -25,8 +25,12 @@ class BuildsOnCompile:
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs: the arguments that the model keeps as `settings`."""
-        config: dict[str, Any] = super().get_config()  # type: ignore[misc]
-        return config | self.settings
+        return dict(self.settings)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """The model of a `get_config` dictionary, with random weights."""
+        return cls(**{k: v for k, v in config.items() if k not in ("name", "trainable", "dtype")})
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile a model that Keras loads; Keras asks for it where `compile` is changed."""
@@ -158,7 +162,6 @@ def image_batches(
     order = np.concatenate([rng.permutation(len(images)) for _ in range(rounds)])
     rows = order[: size * steps].reshape(steps, size)
     images = tf.constant(images)
-    labels = None if labels is None else tf.constant(labels)
 
     def load(step: Any, chosen: Any) -> Any:
         key = tf.stack([tf.cast(seed, step.dtype), step])

@@ -71,7 +71,6 @@ def next_token_table(model: TextModel, prompt: str, temperature: float, rows: in
         p = model.next_token_probabilities(prompt, temperature)
     except ValueError as error:
         return f"<p role='alert'>{html.escape(str(error))}</p>"
-    assert model.tokenizer is not None
     lines = []
     for token in np.argsort(-p, kind="stable")[:rows]:
         piece = html.escape(repr(model.tokenizer.decode([token])))
@@ -103,18 +102,16 @@ def text_playground(model: TextModel, prompt: str) -> ipw.VBox:
     table = ipw.HTML().add_class("course-alternative")
     output = ipw.HTML().add_class("course-generated")
 
-    def refresh(_: Any = None) -> None:
-        prompt, temperature = controls["prompt"].value, controls["temperature"].value
-        table.value = next_token_table(model, prompt, temperature)
+    def tabled(_: Any) -> str:
+        return next_token_table(model, controls["prompt"].value, controls["temperature"].value)
 
     def generate(_: Any = None) -> None:
         for update in playground_updates(model, **{k: part.value for k, part in controls.items()}):
             output.value = update
 
     for name in ("prompt", "temperature"):
-        controls[name].observe(refresh, names="value")
+        ipw.dlink((controls[name], "value"), (table, "value"), tabled)
     button.on_click(generate)
-    refresh()
     generate()
     left = ipw.VBox([*controls.values(), button])
     return ipw.VBox([ipw.HBox([left, table]), output])

@@ -45,7 +45,7 @@ def without_names(config):
     kept = {
         k: without_names(v) if isinstance(v, dict) else v
         for k, v in config.items()
-        if k not in {"name", "dtype"}
+        if k not in {"name", "dtype", "trainable"}
     }
     return json.loads(json.dumps(kept))
 

@@ -86,7 +86,7 @@ def layer_norm(x, scale, shift):
 
 def test_the_block_is_the_textbook_formula():
     block = TransformerBlock(width=12, heads=3)
-    block.build((None, 5, 12))
+    block(np.zeros((1, 5, 12)))
     rng = np.random.default_rng(0)
     block.set_weights([rng.normal(0, 0.5, w.shape) for w in block.get_weights()])
     x = rng.normal(size=(2, 5, 12)).astype(np.float32)

@@ -32,7 +32,6 @@ def test_unknown_characters_are_listed_and_decode_to_the_replacement():
 
 
 def test_the_most_frequent_pieces_are_kept():
-    assert CharacterTokenizer.fit("aaabbc", vocab_size=3).unknown_pieces("abc") == ["c"]
     assert CharacterTokenizer.fit("aaabbc", min_count=3).unknown_pieces("abc") == ["b", "c"]
 
 

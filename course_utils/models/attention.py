@@ -12,30 +12,22 @@ from course_utils.models.generation import TextModel, parts_with_warm_up
 from course_utils.text import CharacterTokenizer, Ids
 
 
-@keras.saving.register_keras_serializable(package="course_utils")
 class TransformerBlock(keras.layers.Layer):
     """Self-attention, then two dense layers on each token, each added to its input.
 
     Source: Vaswani et al. (2017); Xiong et al. (2020): both read their input normalised (pre-norm).
     """
 
-    def __init__(self, width: int, heads: int, **kwargs: Any) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         """Let `heads` share the width, the length of the vectors; a ValueError if they cannot."""
         if heads < 1 or width % heads:
             raise ValueError(f"{heads} heads cannot share a width of {width} equally")
-        super().__init__(**kwargs)
+        super().__init__()
         self.width, self.heads = width, heads
         self.norms = [keras.layers.LayerNormalization(epsilon=1e-5) for _ in range(2)]
         self.attention = keras.layers.MultiHeadAttention(heads, width // heads)
         self.hidden = keras.layers.Dense(4 * width, activation="gelu")
         self.output_layer = keras.layers.Dense(width)
-
-    def build(self, input_shape: Any) -> None:
-        """Create the weights for inputs (batch, tokens, width)."""
-        for layer in (*self.norms, self.hidden):
-            layer.build(input_shape)
-        self.attention.build(input_shape, input_shape)
-        self.output_layer.build((*input_shape[:-1], 4 * self.width))
 
     def call(self, x: Any, attention_mask: Any = None, return_weights: bool = False) -> Any:
         """(batch, tokens, width) to the same shape, and the weights where they are asked for.
@@ -91,7 +83,6 @@ class Transformer(TextModel):
         heads: int = 4,
         causal: bool = True,
         tokenizer: CharacterTokenizer | None = None,
-        **kwargs: Any,
     ) -> None:
         """Make a model of `depth` blocks with random weights, for texts of up to `positions` ids.
 
@@ -100,7 +91,7 @@ class Transformer(TextModel):
         """
         settings = {"vocab_size": vocab_size, "positions": positions, "width": width}
         settings |= {"depth": depth, "heads": heads, "causal": causal}
-        super().__init__(tokenizer, settings, **kwargs)
+        super().__init__(tokenizer, settings)
         self.positions, self.width, self.causal = positions, width, causal
         normal = keras.initializers.RandomNormal(stddev=0.3)  # as large as what blocks add to it
         self.embedding = keras.layers.Embedding(vocab_size, width, normal)
@@ -108,11 +99,6 @@ class Transformer(TextModel):
         self.blocks = [TransformerBlock(width, heads) for _ in range(depth)]
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5)
         self.dense = keras.layers.Dense(vocab_size)
-
-    def build(self, input_shape: Any = None) -> None:
-        """Create the weights; their shapes do not depend on the input's."""
-        for layer in (self.embedding, self.place, *self.blocks, self.norm, self.dense):
-            layer.build((None, None, self.width))
 
     def call(self, tokens: Any) -> Any:
         """Logits of the next tokens (batch, length, vocab_size); ValueError for a text too long."""

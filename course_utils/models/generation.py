@@ -34,17 +34,20 @@ class TextModel(BuildsOnCompile, keras.Model):
     and `step(tokens, state)`, which gives the logits after one more token and the new state.
     """
 
-    def __init__(
-        self, tokenizer: CharacterTokenizer | None, settings: dict[str, Any], **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.settings, self.tokenizer = settings, tokenizer
-        self.vocab_size: int = settings["vocab_size"]
+    def __init__(self, tokenizer: CharacterTokenizer | None, settings: dict[str, Any]) -> None:
+        super().__init__()
+        self.settings, self.vocab_size = settings, settings["vocab_size"]
+        self.tokenizer: Any = tokenizer
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create the weights; their shapes do not depend on the input's."""
+        self.built = True
+        self(np.zeros((1, 1), np.int32))
 
     def sample(self, prompts: list[str], length: int, **sampling: Any) -> list[str]:
         """Continue several prompts of equal token count at once; arguments as in `generate`."""
         steps = list(self._sampled_tokens(prompts, length, **sampling))
-        return [self._require_tokenizer().decode(row) for row in np.transpose(steps)]
+        return [self.tokenizer.decode(row) for row in np.transpose(steps)]
 
     def generate(self, prompt: str, length: int, **sampling: Any) -> str:
         """Continue a prompt by `length` tokens; returns the continuation, without the prompt.
@@ -60,7 +63,7 @@ class TextModel(BuildsOnCompile, keras.Model):
         written: list[int] = []
         for ids in self._sampled_tokens([prompt], length, **sampling):
             written.append(int(ids[0]))
-            yield self._require_tokenizer().decode(written)
+            yield self.tokenizer.decode(written)
 
     def next_token_probabilities(self, prompt: str, temperature: float = 1.0) -> NDArray[Any]:
         """Distribution over the token after a prompt, (vocab_size,)."""
@@ -85,10 +88,11 @@ class TextModel(BuildsOnCompile, keras.Model):
 
     def _read(self, prompts: list[str], length: int = 1) -> Any:
         """Logits after the last token of each prompt, and the state there, for `length` tokens."""
-        tokenizer = self._require_tokenizer()
+        if self.tokenizer is None:
+            raise ValueError("this model has no tokenizer; pass tokenizer=... when you make it")
         for prompt in prompts:
-            text.require_known(tokenizer, prompt)
-        rows = [tokenizer.encode(prompt) for prompt in prompts]
+            text.require_known(self.tokenizer, prompt)
+        rows = [self.tokenizer.encode(prompt) for prompt in prompts]
         if len({len(row) for row in rows}) != 1:
             counts = [len(row) for row in rows]
             raise ValueError(f"prompts of one batch need equally many tokens, got {counts}")
@@ -97,18 +101,14 @@ class TextModel(BuildsOnCompile, keras.Model):
             logits, state = self.step(tf.constant(tokens), state)
         return logits, state
 
-    def _require_tokenizer(self) -> CharacterTokenizer:
-        if self.tokenizer is None:
-            raise ValueError("this model has no tokenizer; pass tokenizer=... when you make it")
-        return self.tokenizer
-
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs."""
         pieces = self.tokenizer and {"pieces": self.tokenizer.pieces[1:]}
-        return {**super().get_config(), "tokenizer": pieces}
+        return super().get_config() | {"tokenizer": pieces}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """The model of a `get_config` dictionary, with random weights."""
         pieces = config.get("tokenizer")
-        return cls(**config | {"tokenizer": pieces and CharacterTokenizer(**pieces)})
+        tokenizer = pieces and CharacterTokenizer(**pieces)
+        return super().from_config(config | {"tokenizer": tokenizer})

@@ -39,13 +39,12 @@ class PatchEncoder(BuildsOnCompile, keras.Model):
         depth: int = 3,
         heads: int = 4,
         image_size: int = 28,
-        **kwargs: Any,
     ) -> None:
         """Make `depth` blocks, whose `heads` share the `width`; sizes are sides in pixels.
 
         A ValueError if the heads cannot, or if the patches do not cover the image.
         """
-        super().__init__(**kwargs)
+        super().__init__()
         to_patches(np.empty((0, image_size, image_size)), patch_size)  # raises where it must
         self.settings = {"patch_size": patch_size, "width": width, "depth": depth}
         self.settings |= {"heads": heads, "image_size": image_size}
@@ -57,13 +56,10 @@ class PatchEncoder(BuildsOnCompile, keras.Model):
 
     def build(self, input_shape: Any = None) -> None:
         """Create the weights."""
-        shape = (None, self.patches, self.width)
-        self.embedding.build((None, self.patches, self.patch_size**2))
-        self.positions = self.add_weight(
-            shape=shape[1:], initializer=keras.initializers.RandomNormal(stddev=0.02)
-        )
-        for layer in (*self.blocks, self.norm):
-            layer.build(shape)
+        normal = keras.initializers.RandomNormal(stddev=0.02)
+        self.positions = self.add_weight(shape=(self.patches, self.width), initializer=normal)
+        self.built = True
+        self(np.zeros((1, self.image_size, self.image_size)))
 
     def call(self, images: Any, keep: Any = None) -> Any:
         """A vector for each patch, (batch, patches, width), of images (batch, height, width).
@@ -83,15 +79,25 @@ class PatchEncoder(BuildsOnCompile, keras.Model):
         return np.concatenate([ops.convert_to_numpy(ops.mean(part, axis=1)) for part in parts])
 
 
+class OnEncoder(BuildsOnCompile):
+    """For models on top of a `PatchEncoder`, whose own settings are among theirs."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """The model of a `get_config` dictionary, with random weights."""
+        encoder = PatchEncoder.from_config(config["encoder"])
+        return super().from_config(config | {"encoder": encoder})
+
+
 @keras.saving.register_keras_serializable(package="course_utils")
-class MaskedImageModel(BuildsOnCompile, keras.Model):
+class MaskedImageModel(OnEncoder, keras.Model):
     """An encoder that sees some patches of an image, and a small decoder that predicts the rest.
 
     `fit` takes batches of `hide(images)`; the loss is on the hidden patches alone.
     Source: He et al. (2022), Masked autoencoders are scalable vision learners.
     """
 
-    def __init__(self, encoder: PatchEncoder, visible: int, width: int = 48, **kwargs: Any) -> None:
+    def __init__(self, encoder: PatchEncoder, visible: int, width: int = 48) -> None:
         """Put a decoder of one block, of this width, behind an encoder that sees `visible` patches.
 
         A ValueError if no patch is hidden, or none is seen.
@@ -99,9 +105,9 @@ class MaskedImageModel(BuildsOnCompile, keras.Model):
         if not 0 < visible < encoder.patches:
             known = f"from 1 to {encoder.patches - 1} of the {encoder.patches} patches"
             raise ValueError(f"visible must be {known}, got {visible}")
-        super().__init__(**kwargs)
+        super().__init__()
         self.encoder, self.visible, self.width = encoder, visible, width
-        self.settings = {"visible": visible, "width": width}
+        self.settings = {"encoder": encoder.get_config(), "visible": visible, "width": width}
         self.narrow = keras.layers.Dense(width)
         self.block = TransformerBlock(width, heads=4)
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5)
@@ -111,13 +117,11 @@ class MaskedImageModel(BuildsOnCompile, keras.Model):
         """Create the weights; `placeholder` stands for the content of a hidden patch."""
         if not self.encoder.built:
             self.encoder.build()
-        shape = (None, self.encoder.patches, self.width)
-        self.narrow.build((None, None, self.encoder.width))
-        normal = keras.initializers.RandomNormal(stddev=0.02)
-        self.positions = self.add_weight(shape=shape[1:], initializer=normal)
+        normal, n = keras.initializers.RandomNormal(stddev=0.02), self.encoder.patches
+        self.positions = self.add_weight(shape=(n, self.width), initializer=normal)
         self.placeholder = self.add_weight(shape=(self.width,), initializer=normal)
-        for layer in (self.block, self.norm, self.pixels):
-            layer.build(shape)
+        self.built = True
+        self((np.zeros((1, *[self.encoder.image_size] * 2)), np.arange(n)[None]))
 
     def hide(self, images: Any) -> Any:
         """Choose at random what to hide: ((images, order), targets), as `fit` takes them.
@@ -149,37 +153,16 @@ class MaskedImageModel(BuildsOnCompile, keras.Model):
         n = side // size
         return patches.reshape(-1, n, n, size, size).swapaxes(2, 3).reshape(-1, side, side)
 
-    def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
-        return super().get_config() | {"encoder": self.encoder.get_config()}
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """The model of a `get_config` dictionary, with random weights."""
-        return cls(**config | {"encoder": PatchEncoder.from_config(config["encoder"])})
-
-
-class DigitClassifier(BuildsOnCompile, keras.Sequential):
+class DigitClassifier(OnEncoder, keras.Sequential):
     """An encoder, the mean over its patches, and one dense layer to ten logits."""
 
     def __init__(self, encoder: PatchEncoder) -> None:
-        """Put a new dense layer on an encoder; training changes the encoder too."""
+        """Put a new dense layer on an encoder, whose `features` it reads and training changes."""
         images, layers = keras.Input((encoder.image_size, encoder.image_size)), keras.layers
         super().__init__([images, encoder, layers.GlobalAveragePooling1D(), layers.Dense(10)])
-
-    def features(self, images: Any) -> np.ndarray[Any, Any]:
-        """What the last layer reads, one vector an image: (N, width) float32."""
-        return self.layers[0].features(images)
+        self.settings, self.features = {"encoder": encoder.get_config()}, encoder.features
 
     def probabilities(self, images: Any) -> np.ndarray[Any, Any]:
         """Probability of each class, (N, 10), for images (N, height, width)."""
         return ops.convert_to_numpy(ops.softmax(self.layers[-1](self.features(images))))
-
-    def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
-        return {"encoder": self.layers[0].get_config()}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """The model of a `get_config` dictionary, with random weights."""
-        return cls(PatchEncoder.from_config(config["encoder"]))

@@ -25,8 +25,7 @@ class NGram:
             found = f"{vocab_size} tokens to the power {order}"
             raise ValueError(f"{found} exceed 64 bits; use a lower order")
         self.order, self.vocab_size = order, vocab_size
-        self._levels: list[tuple[NDArray[np.int64], ...]] = []
-        self._discounts: list[float] = []
+        self._levels: list[tuple[Any, ...]] = []
 
     def _codes(self, ids: Ids, n: int) -> NDArray[np.int64]:
         """The n-grams of a text as numbers in base vocab_size, shape (tokens - n + 1,)."""
@@ -51,14 +50,14 @@ class NGram:
             found = f"the text has {len(ids)} tokens, less than one n-gram of order {self.order}"
             raise ValueError(f"{found}; give a longer text or use a lower order")
         codes, counts = self._count(ids)
-        self._levels, self._discounts = [], []
+        self._levels = []
         for n in range(self.order, 0, -1):
             contexts, first = np.unique(codes // self.vocab_size, return_index=True)
             totals = np.add.reduceat(counts, first)
             kinds = np.diff(np.append(first, len(codes)))
             once, twice = np.sum(counts == 1), np.sum(counts == 2)
-            self._discounts.insert(0, float(once / (once + 2 * twice)) if once and twice else 0.5)
-            self._levels.insert(0, (codes, counts, contexts, totals, kinds))
+            discount = float(once / (once + 2 * twice)) if once and twice else 0.5
+            self._levels.insert(0, (codes, counts, contexts, totals, kinds, discount))
             if n > 1:  # a shorter n-gram counts once for each distinct token before it
                 codes, counts = np.unique(codes % self.vocab_size ** (n - 1), return_counts=True)
         return self
@@ -69,15 +68,12 @@ class NGram:
         The first tokens have less context; unseen tokens get a share of the uniform distribution.
         """
         probability = np.full(len(ids), 1.0 / self.vocab_size)
-        for n in range(1, self.order + 1):
-            if len(ids) < n:
-                break
-            codes, counts, contexts, totals, kinds = self._levels[n - 1]
+        for n in range(1, min(self.order, len(ids)) + 1):
+            codes, counts, contexts, totals, kinds, discount = self._levels[n - 1]
             seen = self._codes(ids, n)
             count = _look_up(codes, counts, seen)
             total = _look_up(contexts, totals, seen // self.vocab_size)
             kind = _look_up(contexts, kinds, seen // self.vocab_size)
-            discount = self._discounts[n - 1]
             lower = probability[n - 1 :]
             mixed = np.maximum(count - discount, 0.0) + discount * kind * lower
             probability[n - 1 :] = np.where(total > 0, mixed / np.maximum(total, 1), lower)

@@ -31,7 +31,6 @@ class TextGenerator(TextModel):
         rnn_units: int,
         dropout: float = 0.0,
         tokenizer: CharacterTokenizer | None = None,
-        **kwargs: Any,
     ) -> None:
         """Give tokens vectors of length `embedding_dim`, and the GRU a state of `rnn_units`.
 
@@ -39,7 +38,7 @@ class TextGenerator(TextModel):
         """
         settings: dict[str, Any] = {"vocab_size": vocab_size, "embedding_dim": embedding_dim}
         settings |= {"rnn_units": rnn_units, "dropout": dropout}
-        super().__init__(tokenizer, settings, **kwargs)
+        super().__init__(tokenizer, settings)
         self.embedding_dim, self.rnn_units = embedding_dim, rnn_units
         self.embedding = keras.layers.Embedding(vocab_size, embedding_dim)
         self.rnn = keras.layers.GRU(rnn_units, return_sequences=True, return_state=True)
@@ -49,12 +48,6 @@ class TextGenerator(TextModel):
         self._carried = tf.Variable(
             tf.zeros((0, rnn_units)), shape=(None, rnn_units), trainable=False
         )
-
-    def build(self, input_shape: Any = None) -> None:
-        """Create the weights; their shapes do not depend on the input's."""
-        self.embedding.build()
-        self.rnn.build((None, None, self.embedding_dim))
-        self.dense.build((None, None, self.rnn_units))
 
     def call(
         self,
@@ -123,10 +116,8 @@ class TextGenerator(TextModel):
         starts with the state of a reader who comes from further back. A ValueError for one token.
         """
         place, own = parts_with_warm_up(ids, math.ceil((len(ids) - 1) / streams), warm_up)
-        streams = len(place)  # fewer where the text is short
-        state = tf.zeros((streams, self.rnn_units))
-        result = np.zeros(len(ids) - 1)
-        widest = streams * max(self.vocab_size, self.rnn_units)
+        state, result = tf.zeros((len(place), self.rnn_units)), np.zeros(len(ids) - 1)
+        widest = state.shape[0] * max(self.vocab_size, self.rnn_units)
         chunk = max(16, 2_000_000 // widest)  # tokens at a time, to save memory
         for start in range(0, place.shape[1], chunk):
             window, keep = place[:, start : start + chunk], own[:, start : start + chunk]

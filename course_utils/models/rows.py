@@ -25,11 +25,9 @@ class RowModel(BuildsOnCompile, keras.Model):
     et al. (2015), MADE; van den Oord et al. (2016), Pixel recurrent neural networks, for the rows.
     """
 
-    def __init__(
-        self, rnn_units: int = 384, hidden: int = 24, size: int = 28, **kwargs: Any
-    ) -> None:
+    def __init__(self, rnn_units: int = 384, hidden: int = 24, size: int = 28) -> None:
         """Make a model of images of `size` by `size` pixels, `hidden` units for each pixel."""
-        super().__init__(**kwargs)
+        super().__init__()
         self.settings = {"rnn_units": rnn_units, "hidden": hidden, "size": size}
         self.size, self.hidden = size, hidden
         self.rnn = keras.layers.GRU(rnn_units, return_sequences=True)
@@ -40,12 +38,11 @@ class RowModel(BuildsOnCompile, keras.Model):
 
     def build(self, input_shape: Any = None) -> None:
         """Create the weights."""
-        units, wide = self.rnn.units, self.size * self.hidden
-        self.rnn.build((None, self.size, self.size))
-        self.context.build((None, self.size, units))
-        self.across = self.add_weight(shape=(self.size, wide), name="across")
+        self.across = self.add_weight(shape=(self.size, self.size * self.hidden), name="across")
         self.readout = self.add_weight(shape=(self.size, self.hidden), name="readout")
         self.bias = self.add_weight(shape=(self.size,), initializer="zeros", name="bias")
+        self.built = True
+        self(np.zeros((1, self.size, self.size)))
 
     def row_logits(self, context: Any, row: Any) -> Any:
         """Logits of a row's pixels, (..., size), given its context and the pixels to the left."""
@@ -58,9 +55,7 @@ class RowModel(BuildsOnCompile, keras.Model):
         above = ops.pad(x[:, :-1], [[0, 0], [1, 0], [0, 0]])
         return self.row_logits(self.context(self.rnn(above)), x)
 
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, *_: Any, **__: Any
-    ) -> Any:
+    def compute_loss(self, x: Any, y: Any = None, y_pred: Any = None, *_: Any, **__: Any) -> Any:
         """Minus the mean log-probability of the batch; `fit` calls it."""
         return -ops.mean(bernoulli_log_prob(y_pred, x))
 

@@ -29,19 +29,14 @@ def bernoulli_log_prob(logits: Any, x: Any) -> Any:
     return -ops.sum(ops.softplus(logits) - x * logits, axis=(-2, -1))
 
 
-@keras.saving.register_keras_serializable(package="course_utils")
 class ResidualDense(keras.layers.Layer):
     """Two dense layers that read their input normalised and add to it (He et al. 2016)."""
 
     def build(self, input_shape: Any) -> None:
-        """Create the weights for inputs (batch, width)."""
-        width = input_shape[-1]
+        """Create the layers for inputs (batch, width)."""
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5)
-        self.hidden = keras.layers.Dense(width, activation="gelu")
-        self.change = keras.layers.Dense(width)
-        for layer in (self.norm, self.hidden, self.change):
-            layer.build(input_shape)
-        self.built = True
+        self.hidden = keras.layers.Dense(input_shape[-1], activation="gelu")
+        self.change = keras.layers.Dense(input_shape[-1])
 
     def call(self, x: Any) -> Any:
         """(batch, width) to the same shape."""
@@ -85,7 +80,6 @@ class VAE(BuildsOnCompile, keras.Model):
         size: int = 28,
         decoder: str = "dense",
         classes: int = 0,
-        **kwargs: Any,
     ) -> None:
         """Make the encoder and the decoder: a dense layer, residual blocks, a dense layer each.
 
@@ -100,7 +94,7 @@ class VAE(BuildsOnCompile, keras.Model):
             raise ValueError(f"beta must not be negative, got {beta}: {paid}")
         if decoder not in ("dense", "rows", "convolutional"):
             raise ValueError(f'decoder must be "dense", "rows" or "convolutional", got {decoder!r}')
-        super().__init__(**kwargs)
+        super().__init__()
         self.settings = {"latent_dim": latent_dim, "width": width, "blocks": blocks, "beta": beta}
         self.settings |= {"size": size, "decoder": decoder, "classes": classes}
         self.latent_dim, self.beta, self.classes, self.size = latent_dim, beta, classes, size
@@ -149,9 +143,7 @@ class VAE(BuildsOnCompile, keras.Model):
         noise = keras.random.normal(ops.shape(mean), seed=self.seeds if seed is None else seed)
         return self.logits(mean + ops.exp(0.5 * log_var) * noise, labels), mean, log_var
 
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, *_: Any, **__: Any
-    ) -> Any:
+    def compute_loss(self, x: Any, y: Any = None, y_pred: Any = None, *_: Any, **__: Any) -> Any:
         """Distortion plus beta times rate, a mean over the batch; `fit` calls it."""
         logits, mean, log_var = y_pred
         rate = ops.mean(ops.sum(kl_divergence(mean, log_var), axis=-1))

@@ -31,7 +31,7 @@ from course_utils.models.vae import VAE
 from course_utils.runtime import DATA_DIR
 from course_utils.training import adamw, binarise, image_batches, restart
 from equal_seconds import equal_seconds
-from gan import GAN
+from gan import GAN, draw
 from jsb_benchmark import BATCH, STEPS, compiled, jsb_benchmark, windows
 
 EARLY_STEPS = 60
@@ -326,7 +326,7 @@ def digits_gan(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]:
     batches = image_batches(data.train.images, batch_size=64, steps=GAN_STEPS, **GAN_AUGMENTATION)
     record = fit_once(model, batches, max_steps)
     judge = checkpoints.load("digit_classifier")
-    made, real = (judge.features(x) for x in (model.average.sample(500), data.train.images))
+    made, real = (judge.features(x) for x in (draw(model.average, 500), data.train.images))
     return model, record | {
         "trained_on": data.source,
         "val_loss": [round(frechet_distance(made, real), 4)],

@@ -42,12 +42,12 @@ def described(name):
 
 def without_names(config):
     """A config as it stands in a file; layers are numbered anew in each process."""
-    kept = {
-        k: without_names(v) if isinstance(v, dict) else v
-        for k, v in config.items()
-        if k not in {"name", "dtype", "trainable"}
-    }
-    return json.loads(json.dumps(kept))
+    if isinstance(config, list | tuple):
+        return [without_names(v) for v in config]
+    if not isinstance(config, dict):
+        return config
+    left_out = {"name", "dtype", "trainable"}
+    return {k: without_names(v) for k, v in config.items() if k not in left_out}
 
 
 # --- all of them ---------------------------------------------------------------------------------

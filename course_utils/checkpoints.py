@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils import download
+from course_utils.models.diffusion import Diffusion
 from course_utils.models.gan import GANGenerator
 from course_utils.models.masked import DigitClassifier, MaskedImageModel
 from course_utils.models.recurrent import TextGenerator
@@ -15,7 +16,7 @@ from course_utils.models.vae import VAE
 
 KINDS: dict[str, Any] = {
     kind.__name__: kind
-    for kind in (TextGenerator, MaskedImageModel, DigitClassifier, VAE, RowModel, GANGenerator)
+    for kind in (TextGenerator, MaskedImageModel, DigitClassifier, VAE, RowModel, GANGenerator, Diffusion)
 }
 """Classes of the models, by the name that a checkpoint's description gives."""
 

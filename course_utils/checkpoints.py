@@ -1,7 +1,5 @@
 """The trained models that the course ships; `data/checkpoints/recipes.py` trains them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -14,26 +12,21 @@ from course_utils.models.recurrent import TextGenerator
 from course_utils.models.rows import RowModel
 from course_utils.models.vae import VAE
 
-KINDS: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in (TextGenerator, MaskedImageModel, DigitClassifier, VAE, RowModel, GANGenerator, Diffusion)
-}
-"""Classes of the models, by the name that a checkpoint's description gives."""
+# Classes of the models; a checkpoint's description names its own.
+KINDS: tuple[Any, ...] = (
+    *(TextGenerator, MaskedImageModel, DigitClassifier, VAE, RowModel, GANGenerator, Diffusion),
+)
 
 
 def load(name: str) -> Any:
-    """A model that the course ships, from `data/checkpoints`.
+    """A model that the course ships, such as `"text_reference_english"`.
 
-    Args:
-        name: such as `"text_reference_english"`, a `TextGenerator`, or `"masked_digits"`, a
-            `MaskedImageModel`.
-
-    Raises:
-        ValueError: if there is no checkpoint of that name; the message lists the known ones.
-        DataUnavailable: if its file is missing or has a wrong hash.
+    A ValueError, which lists the known ones, for another name; `DataUnavailable` if its file is
+    missing or has a wrong hash.
     """
     weights, described = _described(name)
-    model = KINDS[described["kind"]].from_config(described["config"])
+    kinds = {kind.__name__: kind for kind in KINDS}
+    model = kinds[described["kind"]].from_config(described["config"])
     model.build()
     model.load_weights(weights)
     return model
@@ -41,8 +34,7 @@ def load(name: str) -> Any:
 
 def record(name: str) -> dict[str, Any]:
     """The seconds and losses of a checkpoint's training; raises as `load` does."""
-    content: dict[str, Any] = _described(name)[1]["record"]
-    return content
+    return dict(_described(name)[1]["record"])
 
 
 def _described(name: str) -> tuple[Path, dict[str, Any]]:
@@ -51,10 +43,5 @@ def _described(name: str) -> tuple[Path, dict[str, Any]]:
 
 
 def results(name: str) -> dict[str, Any]:
-    """A table of results that a recipe stored, such as `"label_efficiency"`.
-
-    Raises:
-        ValueError: if there is no table of that name.
-    """
-    content: dict[str, Any] = json.loads(download.shipped(name).read_text(encoding="utf-8"))
-    return content
+    """Results that a recipe stored, such as `"label_efficiency"`; ValueError for another name."""
+    return dict(json.loads(download.shipped(name).read_text(encoding="utf-8")))

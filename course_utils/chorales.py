@@ -42,7 +42,6 @@ def chorales(name: str = "chorales", grid: str = "quarter") -> ChoraleData | Rol
     `"jsb"` has its published split of 229, 76 and 77 sequences, in quarter notes. Both sets hold
     the same works, so a model that is trained on one cannot be tested on the other. A ValueError
     for another name or grid; `DataUnavailable` with no copy and, for `"jsb"`, no network.
-
     Source: Boulanger-Lewandowski et al. (2012), Modeling temporal dependencies in
     high-dimensional sequences.
     """

@@ -3,14 +3,12 @@
 Datasheets are in `data/README.md`. Everything here works offline except what `download` fetches.
 """
 
-from __future__ import annotations
-
 import difflib
 import json
 import lzma
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from course_utils import download
@@ -20,6 +18,7 @@ from course_utils.splits import Split
 
 DOCUMENT_BREAK = "\n\n\n"  # between docstrings; two newlines part the paragraphs inside one
 TEXTS = ("reference_english", "tiny_shakespeare")
+LIBRARIES = ("keras", "numpy", "pandas", "scipy", "sklearn")  # of "reference_english"
 
 
 class TextData(Split[str]):
@@ -27,30 +26,12 @@ class TextData(Split[str]):
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """The docstrings of one source file, joined by `DOCUMENT_BREAK`."""
-
-    path: str  # such as "numpy/linalg/_linalg.py"
-    split: str  # "train", "validation" or "test"
-    text: str
-    deduplicated: str  # without passages that a part before its own has too
-
-    @property
-    def library(self) -> str:
-        """Import name, such as `"numpy"`."""
-        return self.path.split("/")[0]
-
-
-@dataclass(frozen=True, slots=True)
 class PlaceName:
-    """What a language calls a country or territory, such as `"Suomi"`, `"Finnish"`, `"FI"`.
+    """What a language calls a country or territory, such as `"Suomi"`, `"Finnish"`, `"FI"`."""
 
-    `name` is in the language's own script, Unicode NFC; `territory` is an ISO 3166-1 code.
-    """
-
-    name: str
+    name: str  # in the language's own script, Unicode NFC
     language: str
-    territory: str
+    territory: str  # ISO 3166-1 code
 
 
 class PlaceNames(Split[tuple[PlaceName, ...]]):
@@ -66,21 +47,23 @@ class PlaceNames(Split[tuple[PlaceName, ...]]):
         """One character for each language, from Unicode's private-use area: no name has it."""
         return {language: chr(0xE000 + i) for i, language in enumerate(self.languages)}
 
-    def of(self, language: str) -> PlaceNames:
+    def of(self, language: str) -> "PlaceNames":
         """The names in one language; a ValueError, with the nearest names, for an unknown one."""
         if language not in self.languages:
             nearest = difflib.get_close_matches(language, self.languages, n=5, cutoff=0.5)
             hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
             known = f"`.languages` lists all {len(self.languages)}"
             raise ValueError(f"no place names in {language!r}{hint} {known}")
-        train, validation, test = (
-            tuple(place for place in part if place.language == language)
-            for part in (self.train, self.validation, self.test)
-        )
-        return PlaceNames(self.name, train, validation, test, self.source, self.licence)
+        parts = {part: getattr(self, part) for part in ("train", "validation", "test")}
+        own: dict[str, Any] = {
+            k: tuple(p for p in part if p.language == language) for k, part in parts.items()
+        }
+        return replace(self, **own)
 
 
-def text(name: str = "reference_english", *, deduplicate: bool = True) -> TextData:
+def text(
+    name: str = "reference_english", deduplicate: bool = True, libraries: Sequence[str] = LIBRARIES
+) -> TextData:
     """A text, split into training, validation and test part.
 
     `"reference_english"`: docstrings of NumPy, SciPy, scikit-learn, pandas and Keras, split by
@@ -88,20 +71,19 @@ def text(name: str = "reference_english", *, deduplicate: bool = True) -> TextDa
     the last 10% (111,540 characters) are the validation part, and `test` is empty. A ValueError
     for another name; `DataUnavailable` for `"tiny_shakespeare"` with no copy and no network.
 
-    Args:
-        name: one of `TEXTS`.
-        deduplicate: leave out paragraphs of the validation and test part of
-            `"reference_english"` that share 64 characters in a row with a part before them.
-            False gives the plain split by file, for comparison.
+    Of `"reference_english"` only the `libraries` are read, by their import names. Unless
+    `deduplicate` is False, paragraphs of its validation and test part are left out that share 64
+    characters in a row with a part before them, whichever library that is of.
     """
     if name == "reference_english":
-        pages, versions = _reference_english()
-        train, validation, test = (
-            joined(pages, split, deduplicate=deduplicate)
-            for split in ("train", "validation", "test")
-        )
-        licence = download.registry("shipped")[name].licence
-        return TextData(name, train, validation, test, f"docstrings of {versions}", licence)
+        content, parts = _shipped_json(name), {"train": [""], "validation": [""], "test": [""]}
+        for page in content["pages"]:
+            if page["path"].split("/")[0] in libraries:
+                kept = page.get("deduplicated", page["text"]) if deduplicate else page["text"]
+                parts[page["split"]].append(kept)
+        train, validation, test = (DOCUMENT_BREAK.join(filter(None, p)) for p in parts.values())
+        source, licence = content["versions"], download.registry("shipped")[name].licence
+        return TextData(name, train, validation, test, f"docstrings of {source}", licence)
     if name == "tiny_shakespeare":
         content = download.fetch(name).read_bytes().decode("utf-8")
         entry, end = download.registry()[name], len(content) * 9 // 10
@@ -109,41 +91,20 @@ def text(name: str = "reference_english", *, deduplicate: bool = True) -> TextDa
     raise ValueError(f"unknown text {name!r}; known: {', '.join(map(repr, TEXTS))}")
 
 
-def reference_pages() -> tuple[Page, ...]:
-    """One page a source file of `reference_english`, in a fixed mix of the libraries."""
-    return _reference_english()[0]
-
-
-def joined(pages: Iterable[Page], split: str, *, deduplicate: bool = True) -> str:
-    """Text of the pages of one split; `deduplicate` as in `text`."""
-    texts = ((p.deduplicated if deduplicate else p.text) for p in pages if p.split == split)
-    return DOCUMENT_BREAK.join(filter(None, texts))
-
-
-def _reference_english() -> tuple[tuple[Page, ...], str]:
-    """What `data/reference_corpus.py` has stored: the pages, and the versions of the libraries."""
-    content = _shipped_json("reference_english")
-    pages = (Page(**{"deduplicated": page["text"], **page}) for page in content["pages"])
-    return tuple(pages), content["versions"]
-
-
 def _shipped_json(name: str) -> Any:
     return json.loads(lzma.decompress(download.shipped(name).read_bytes()))
 
 
 def place_names() -> PlaceNames:
-    """Names of countries and territories in some 250 languages, from Unicode's CLDR.
+    """Names of countries and territories in some 250 languages, from Unicode's CLDR in Babel.
 
     Regional variants of a language are left out, scripts of their own are kept. The split is by
-    territory: names of one country are near-copies of each other across languages, so that after
-    a random split more than half of the held-out names stand in the training part letter by
-    letter. A held-out name that another territory of an earlier part has too is dropped.
-
-    Source: Unicode Common Locale Data Repository, as packaged by Babel.
+    territory: after a random split more than half of the held-out names would stand in the training
+    part letter by letter, since languages share them. Names that cross the split are dropped.
     """
     content, entry = _shipped_json("place_names"), download.registry("shipped")["place_names"]
     parts = {
-        split: tuple(PlaceName(*row) for row in rows) for split, rows in content["names"].items()
+        part: tuple(PlaceName(*row) for row in rows) for part, rows in content["names"].items()
     }
     return PlaceNames("place_names", **parts, source=content["source"], licence=entry.licence)
 

@@ -4,8 +4,6 @@ A file is looked for in three places, in this order: the folder `COURSE_DATA_DIR
 network. The cache is the user's cache folder, or the folder that `COURSE_CACHE_DIR` names.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import tomllib
@@ -52,10 +50,8 @@ def registry(table: str = "files") -> dict[str, Entry]:
 def fetch(name: str) -> Path:
     """Path of a data file whose hash has just been checked; downloads it if need be.
 
-    Raises:
-        ValueError: no such name; the message lists the known ones.
-        WrongHash: the copy in `COURSE_DATA_DIR` is not the file that the registry describes.
-        DataUnavailable: no copy, and no mirror delivers one.
+    A ValueError, which lists the known ones, for another name; `DataUnavailable` if there is no
+    copy and no mirror delivers one; `WrongHash` if the copy in `COURSE_DATA_DIR` is another file.
     """
     entry = _entry(name, "files")
     own_folder = os.environ.get("COURSE_DATA_DIR")
@@ -66,12 +62,9 @@ def fetch(name: str) -> Path:
     pooch.get_logger().setLevel("WARNING")
     failures = []
     for url in entry.urls:
+        known, urls = {entry.file: f"sha256:{entry.sha256}"}, {entry.file: url}
         mirror = pooch.create(
-            path=cache_folder(),
-            base_url="",
-            registry={entry.file: f"sha256:{entry.sha256}"},
-            urls={entry.file: url},
-            retry_if_failed=RETRIES,
+            cache_folder(), "", registry=known, urls=urls, retry_if_failed=RETRIES
         )
         try:  # a file in the cache is used if its hash is right, and replaced if not
             downloader = pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS)
@@ -89,18 +82,12 @@ def fetch(name: str) -> Path:
 
 
 def shipped(name: str, table: str = "shipped") -> Path:
-    """Path of a file in the data folder, or of `"checkpoints"`, whose hash has just been checked.
-
-    A ValueError if there is no such name; `DataUnavailable` if the file is missing or, as
-    `WrongHash`, not the one of the registry.
-    """
+    """Path of a file in the data folder, or of `"checkpoints"`; raises as `fetch` does."""
     entry = _entry(name, table)
     path = DATA_DIR / ("checkpoints" if table == "checkpoints" else "") / entry.file
     if not path.is_file():
-        raise DataUnavailable(
-            f"{path.name} is missing from {path.parent}; restore it with `git checkout data` "
-            "(checkpoints can also be trained, with `make checkpoints`)"
-        )
+        mend = "`git checkout data` (checkpoints can also be trained, with `make checkpoints`)"
+        raise DataUnavailable(f"{path.name} is missing from {path.parent}; restore it with {mend}")
     return _checked(path, entry)
 
 
@@ -128,10 +115,10 @@ def _entry(name: str, table: str) -> Entry:
 def _checked(path: Path, entry: Entry) -> Path:
     """The path, if the file has the hash of the registry."""
     if (found := sha256(path)) != entry.sha256:
+        fresh = f"from {entry.urls[0]}" if entry.urls else "with `git checkout data`"
         raise WrongHash(
             f"{path} is not the file that the course expects: its sha256 is {found} "
             f"({path.stat().st_size:,} bytes), expected {entry.sha256} ({entry.bytes:,} bytes). "
-            "Delete it and get a fresh copy"
-            + (f" from {entry.urls[0]}" if entry.urls else " with `git checkout data`")
+            f"Delete it and get a fresh copy {fresh}"
         )
     return path

@@ -1,7 +1,5 @@
 """Result intervals: the learner and CI compare a measured value with the same interval."""
 
-from __future__ import annotations
-
 import functools
 import tomllib
 from typing import Any
@@ -21,12 +19,8 @@ def _table() -> dict[str, Any]:
 def check(name: str, value: float) -> None:
     """Compare a scalar with its interval in `data/expected.toml`, print both and the verdict.
 
-    The interval is looked up by its name in the table of the notebook given to `setup`.
-
-    Raises:
-        OutsideInterval: if the value is not a number inside the interval; the message gives the
-            interval and what usually causes a miss.
-        KeyError: if there is no interval of that name.
+    The interval is looked up in the table of the notebook given to `setup`; a KeyError if there is
+    none. `OutsideInterval`, which says what usually causes it, if the value is not a number inside.
     """
     notebook = runtime.current_notebook
     checks = _table().get(notebook or "", {}).get("checks", {})

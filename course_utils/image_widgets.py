@@ -1,7 +1,5 @@
 """Interactive parts with images: pages of HTML, plain functions of slider values, and sliders."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Callable, Sequence
@@ -67,11 +65,9 @@ def latent_page(
     z[1, dimension], z[2:, dimension] = value, range(-3, 4)
     p = judge.probabilities(decoded := model.decode(z))
     read = [f"{row.argmax()} ({row.max():.0%})" for row in p]
-    words = (
-        f"Image {image} rebuilt, read as {read[0]}; with z[{dimension}] = {value:g} in place of "
-    )
+    words = f"Image {image} rebuilt, read as {read[0]}; with z[{dimension}] = {value:g} instead of "
     words += f"{codes[image][dimension]:.1f}, read as {read[1]}. Then z[{dimension}] from -3 to 3: "
-    return picture([decoded], words + ", ".join(read[2:]) + ".", zoom=3)
+    return picture([decoded], words + ", ".join(read[2:]) + ".")
 
 
 def morph_page(model: VAE, judge: DigitClassifier, images: Array, first: int, second: int) -> str:
@@ -114,10 +110,7 @@ def erase_page(
 def errors_page(predicted: dict[str, Array], images: Array, labels: Array) -> str:
     """Accuracy of some classifiers, and the images that each gets wrong, at most 24 of them.
 
-    Args:
-        predicted: name of a classifier to the class that it gives each image, (N,).
-        images: (N, height, width).
-        labels: (N,).
+    `predicted` has the classes (N,) that each gives the images (N, height, width), by its name.
     """
     parts = []
     for name, guesses in predicted.items():
@@ -132,13 +125,10 @@ def errors_page(predicted: dict[str, Array], images: Array, labels: Array) -> st
 
 
 def sliders(page: Callable[..., str], name: str, **ranges: Sequence[int]) -> ipw.VBox:
-    """A part with one slider for each of the page's arguments.
+    """A part, of the CSS class `name`, with one slider for each argument of a `page` of HTML.
 
-    Args:
-        page: gives the HTML below the sliders.
-        name: CSS class of the whole part.
-        ranges: the sliders by name, each a tuple (start, lowest, highest), or a list of the
-            values to choose from; underscores are shown as spaces.
+    Each of the `ranges` is a tuple (start, lowest, highest), or a list of values to choose from;
+    underscores in its name are shown as spaces.
     """
     controls = {}
     for key, span in ranges.items():

@@ -1,7 +1,5 @@
 """Labelled images of 28 by 28 pixels; their datasheets are in `data/README.md`."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import importlib.metadata
@@ -16,8 +14,8 @@ import numpy.typing as npt
 from course_utils import download
 from course_utils.splits import Split
 
+# Names that `digits` knows, each with the share of validation images, which come last.
 SHARES = {"digits": 1 / 9, "mnist": 1 / 6, "fashion_mnist": 1 / 6}
-"""Names that `digits` knows, each with the share of validation images; they come last."""
 
 Array = npt.NDArray[Any]
 
@@ -39,11 +37,11 @@ class Images:
             raise ValueError("these images come without labels; `.balanced(n)` of train has some")
         return self.classes
 
-    def unlabelled(self) -> Images:
+    def unlabelled(self) -> "Images":
         """The same images, whose `labels` raise an error."""
         return Images(self.images, None)
 
-    def balanced(self, n: int, seed: int = 0) -> Images:
+    def balanced(self, n: int, seed: int = 0) -> "Images":
         """`n` labelled images, as equal a number of each class as possible, none twice.
 
         With the same seed, a larger `n` begins with the images of a smaller one. A ValueError
@@ -66,7 +64,6 @@ def digits(name: str = "digits") -> ImageData:
     50,000 / 10,000 / 10,000; `test` is empty where `mnist_train.npz` in `COURSE_DATA_DIR` is read.
 
     A ValueError for another name, `DataUnavailable` with no copy and no network.
-
     Source: LeCun et al. (1998), Gradient-based learning applied to document recognition.
     """
     if name not in SHARES:
@@ -124,9 +121,9 @@ def _fashion_mnist() -> tuple[Any, ...]:
     try:
         train, test = fashion_mnist.load_data()
     except Exception as error:  # of this very class, from Keras; of others for a torn file
+        mend = "if one is torn, delete datasets/fashion-mnist in the cache of Keras. "
         raise download.DataUnavailable(
             f"Keras could not load the four files of Fashion-MNIST: {error}. No sha256 of them is "
-            "known; if one is torn, delete datasets/fashion-mnist in the cache of Keras. "
-            "Without a network use datasets.digits()."
+            f"known; {mend}Without a network use datasets.digits()."
         ) from None
     return *train, test, "Fashion-MNIST, through Keras", "MIT"

@@ -1,7 +1,5 @@
 """What is measured of a model and of its samples."""
 
-from __future__ import annotations
-
 import lzma
 import math
 import time
@@ -17,22 +15,18 @@ from course_utils.images import checked
 
 
 def bits_per_character(log_prob: NDArray[Any] | float, characters: int) -> float:
-    """Bits per character of a text from its log-probabilities.
+    """Bits per character of a text, from the natural log-probabilities of its tokens or their sum.
 
-    Args:
-        log_prob: natural log-probabilities of the text's tokens, any shape; they are summed.
-        characters: number of characters that the tokens stand for.
+    `characters` is the number of characters that the tokens stand for.
     """
     return float(-np.sum(log_prob) / (characters * math.log(2)))
 
 
 def xz_bits_per_character(texts: list[str], after: str = "") -> list[float]:
-    """Bits per character that the xz compressor needs for each text.
+    """Bits per character that the xz compressor needs for each text by itself.
 
-    Args:
-        texts: the texts to compress, each by itself.
-        after: a text that the compressor has read before; only the growth by the text counts. The
-            dictionary is large enough to reach back over all of it.
+    It has read the text `after` before, and its dictionary reaches back over all of it; only the
+    growth counts.
     """
     size = max(len((after + text).encode()) for text in texts)
     dictionary = max(4096, 1 << (size - 1).bit_length())
@@ -46,14 +40,9 @@ def xz_bits_per_character(texts: list[str], after: str = "") -> list[float]:
 
 
 def longest_copied_passage(sample: str, text: str) -> str:
-    """The longest piece of a sample that stands in a text, letter for letter.
+    """The first of the longest pieces of a sample that stand in a text, letter for letter.
 
-    Args:
-        sample: a generated text, some hundreds of characters.
-        text: the training text.
-
-    Returns:
-        The first such piece of the sample; empty where not one character is shared.
+    The sample has some hundreds of characters; "" where not one of them is shared.
     """
     start, length = 0, 0
     for i in range(len(sample)):
@@ -62,29 +51,11 @@ def longest_copied_passage(sample: str, text: str) -> str:
     return sample[start : start + length]
 
 
-def distinct_share(samples: list[str], n: int) -> float:
-    """Share of the n-grams of characters in all samples that are different from one another.
-
-    1 means that no n-gram occurs twice; it falls with repetition within and between samples.
-    It depends on the amount of text: compare only samples of equal number and length.
-
-    Source: Li et al. (2016), "A diversity-promoting objective function", there over words.
-
-    Raises:
-        ValueError: if every sample is shorter than n.
-    """
-    grams = [s[i : i + n] for s in samples for i in range(len(s) - n + 1)]
-    if not grams:
-        raise ValueError(f"all {len(samples)} samples are shorter than n = {n} characters")
-    return len(set(grams)) / len(grams)
-
-
 def frechet_distance(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Squared Frechet distance of two Gaussians fitted to features, (N, D) and (M, D).
 
     It depends on the features and is biased upwards for few rows: compare only with distances
     that were measured with as many rows, such as that between two sets of real images.
-
     Source: Dowson & Landau (1982), The Frechet distance between multivariate normal
     distributions; Heusel et al. (2017) for its use on images.
     """
@@ -100,17 +71,14 @@ def precision_recall(
     """Share of made rows that lie where real ones are, and share of real rows where made ones are.
 
     A row "lies where others are" if it is within one of them's distance to its `neighbours`-th
-    nearest neighbour. Both depend on the number of rows: give equally many, (N, D) each.
-
-    Source: Kynkäänniemi et al. (2019), Improved precision and recall metric for assessing
-    generative models.
-
-    A ValueError for different numbers of rows, or too few for the neighbours.
+    nearest neighbour. Both depend on the number of rows: a ValueError unless there are equally
+    many, (N, D) each, and more than the neighbours.
+    Source: Kynkäänniemi et al. (2019), Improved precision and recall metric for generative models.
     """
     if len(real) != len(made) or len(real) <= neighbours:
+        found = f"{len(real)} real and {len(made)} made rows"
         raise ValueError(
-            f"{len(real)} real and {len(made)} made rows; both must be equally many, and more than "
-            f"the {neighbours} neighbours"
+            f"{found}; both must be equally many, and more than the {neighbours} neighbours"
         )
 
     def inside(rows: NDArray[Any], others: NDArray[Any]) -> float:
@@ -136,20 +104,15 @@ def compare_images(
     train: NDArray[Any],
     held_out: NDArray[Any],
 ) -> list[dict[str, Any]]:
-    """One table for all models, measured on as many samples as there are held-out images.
+    """One row a model, measured on as many samples as there are held-out images.
 
-    Args:
-        models: what to compare; real images and noise may be among them, as floor and ceiling.
-        features: of images, (N, height, width) to (N, D).
-        train: the training images; Frechet distances and nearest images are to these.
-        held_out: real images that no model has seen, for precision and recall.
+    Real images and noise may be among the models, as floor and ceiling. `features` takes images,
+    (N, height, width), to (N, D). Frechet distances and nearest images are to the training images;
+    precision and recall are those of held-out images, which no model has seen.
 
-    Returns:
-        A row a model: `name`, `nats`, `frechet` (squared), `precision`, `recall`, `seconds`,
-        `ms` a sample, and `nearer`: the share of samples whose nearest training image, in squared
-        pixel distance, is nearer than that of the median held-out image.
-
-    A ValueError if a model's samples are no images with values in [0, 1].
+    A row has `name`, `nats`, `frechet` (squared), `precision`, `recall`, `seconds`, `ms` a sample,
+    and `nearer`: the share of samples whose nearest training image, in pixel distance, is nearer
+    than that of the median held-out image. A ValueError if samples are no images in [0, 1].
     """
     known, real, rows = features(train), features(held_out), []
 

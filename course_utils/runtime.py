@@ -1,7 +1,5 @@
 """The machine: seeds, thread caps, log level, memory."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import gc
@@ -13,12 +11,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+# The course's `data` folder: of the checkout, or the copy that a plain install carries.
 _PACKAGE = Path(__file__).resolve().parent
-_CHECKOUT_DATA = _PACKAGE.parent / "data"
-
-DATA_DIR = _CHECKOUT_DATA if (_CHECKOUT_DATA / "expected.toml").exists() else _PACKAGE / "_data"
-"""The course's `data` folder: of the checkout, or the copy that a plain install carries."""
-
+_CHECKOUT = _PACKAGE.parent / "data"
+DATA_DIR = _CHECKOUT if (_CHECKOUT / "expected.toml").exists() else _PACKAGE / "_data"
 NOTEBOOK_MEMORY_MB = 1200  # the most that one notebook of the course needs
 _M_ARENA_MAX = -8  # its name in malloc.h
 current_notebook: str | None = None  # the name given to the last `setup`
@@ -28,9 +24,7 @@ def setup(notebook: str | None = None, seed: int = 0) -> None:
     """Prepare a notebook: cap threads, quiet TensorFlow's log, seed, and describe the machine.
 
     Call it before TensorFlow or Keras is imported: both read the thread caps when they start.
-
-    `expected.check` looks intervals up under the name of the notebook, such as
-    `"04a_text_generation"`. The seed is that of Python's, NumPy's and TensorFlow's generators.
+    `expected.check` looks intervals up under the notebook's name, such as `"04a_text_generation"`.
     """
     global current_notebook
     current_notebook = notebook
@@ -70,20 +64,6 @@ def available_cores() -> int:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         cores = min(cores, math.ceil(int(quota) / int(period)))
     return max(1, cores)
-
-
-def peak_memory_mb() -> float:
-    """Largest resident memory of this process so far, in MB (10^6 bytes)."""
-    if sys.platform == "win32":
-        import psutil
-
-        return float(psutil.Process().memory_info().peak_wset) / 1e6
-    with contextlib.suppress(OSError):  # Linux; getrusage would count the parent before exec
-        status = Path("/proc/self/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS: in bytes
 
 
 def release_memory() -> None:

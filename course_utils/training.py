@@ -1,7 +1,5 @@
 """What `fit` needs beside a model and its loss: an optimizer's schedule, batches of images."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
@@ -16,6 +14,8 @@ class BuildsOnCompile:
     traces twice: for a small Transformer 3 seconds and 90 MB more.
     """
 
+    settings: dict[str, Any]
+
     def compile(self, *arguments: Any, **options: Any) -> None:
         """As `keras.Model.compile`."""
         super().compile(*arguments, **options)  # type: ignore[misc]
@@ -24,8 +24,13 @@ class BuildsOnCompile:
             model.build()
         model.optimizer.build(model.trainable_variables)
 
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs: the arguments that the model keeps as `settings`."""
+        config: dict[str, Any] = super().get_config()  # type: ignore[misc]
+        return config | self.settings
+
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Keras calls it as it loads a saved model, and asks for it where `compile` is changed."""
+        """Compile a model that Keras loads; Keras asks for it where `compile` is changed."""
         self.compile(**keras.saving.deserialize_keras_object(config))
 
 
@@ -33,12 +38,8 @@ def restart(model: Any, weights: list[Any], learning_rate: float | None = None) 
     """Give a compiled model other weights and an optimizer that has made no step.
 
     `fit` then begins anew with the training step that it has traced before; TensorFlow never
-    frees what it has traced, some 80 MB for a small Transformer.
-
-    Args:
-        model: compiled; with an optimizer of `adamw` where there is a new learning rate.
-        weights: as of `get_weights`.
-        learning_rate: the new peak of the schedule; None for the one before.
+    frees what it has traced, some 80 MB for a small Transformer. A new `learning_rate` is the peak
+    of the schedule of `adamw`.
     """
     model.set_weights(weights)
     for variable in model.optimizer.variables:
@@ -79,12 +80,9 @@ def adamw(
 ) -> keras.optimizers.Optimizer:
     """AdamW with a linear warm-up, then a cosine decay to zero, and clipped gradients.
 
-    Args:
-        steps: optimiser steps of the whole training.
-        learning_rate: the largest, reached after the warm-up.
-        warm_up: steps of the warm-up; at most a tenth of `steps` is used.
-        weight_decay: share of a weight that is taken off it a step, at learning rate 1.
-
+    `steps` are those of the whole training; of them `warm_up`, at most a tenth, are used to reach
+    the `learning_rate`. `weight_decay` is the share of a weight that is taken off it a step, at
+    learning rate 1.
     Source: Loshchilov & Hutter (2019) for AdamW, Loshchilov & Hutter (2017) for the cosine,
     Pascanu et al. (2013) for clipping the norm of the whole gradient.
     """
@@ -104,19 +102,13 @@ def augment(
     shift: float = 2.0,
     contrast: float = 1.0,
 ) -> Any:
-    """Turn, stretch and shift each image by random amounts.
+    """Turn, stretch and shift each image, (batch, height, width) float32, by random amounts.
 
-    Args:
-        images: (batch, height, width) float32.
-        key: (2,) integers; the same key gives the same amounts.
-        degrees: the largest turn in either direction.
-        zoom: the largest change of height and of width, as a share of it.
-        shift: the largest shift down and across, in pixels.
-        contrast: grey values are taken this much further from one half. Interpolation blurs; for
-            digits turned and zoomed by a tenth 1.36 gives back their entropy as binary pixels.
-
-    Returns:
-        (batch, height, width) float32, interpolated; what comes in from outside is 0.
+    The same `key`, (2,) integers, gives the same amounts: turns up to so many `degrees`, changes
+    of height and of width up to the share `zoom`, shifts down and across up to `shift` pixels.
+    The result is interpolated; what comes in from outside is 0. Grey values are taken further from
+    one half by the factor `contrast`: interpolation blurs, and for digits turned and zoomed by a
+    tenth 1.36 gives back their entropy as binary pixels.
     """
     turn, tall, wide, down, across = tf.unstack(
         tf.random.stateless_uniform((5, tf.shape(images)[0]), key, -1.0, 1.0)
@@ -136,12 +128,9 @@ def augment(
 
 
 def binarise(images: Any, key: Any) -> Any:
-    """Draw each pixel as 0 or 1, float32, its grey value being the probability of 1.
+    """Draw each pixel as 0 or 1, float32, its grey value in [0, 1] being the probability of 1.
 
-    Args:
-        images: grey values in [0, 1], any shape.
-        key: (2,) integers; the same key gives the same draw.
-
+    The same `key`, (2,) integers, gives the same draw.
     Source: Salakhutdinov & Murray (2008), On the quantitative analysis of deep belief networks.
     """
     draw = tf.random.stateless_uniform(tf.shape(images), key)
@@ -160,14 +149,10 @@ def image_batches(
 ) -> tf.data.Dataset:
     """Shuffled batches of augmented images for `fit`, all different, the same for the same seed.
 
-    Args:
-        images: (N, height, width) float32.
-        labels: (N,) integers, or None for batches of images alone.
-        batch_size: images a batch; all N if there are fewer.
-        steps: number of batches; every image comes once before one comes again.
-        seed: of the order and of the augmentation.
-        binary: draw pixels as 0 or 1 after the augmentation, anew each time.
-        **amounts: of the augmentation, as `augment` takes them.
+    Of the images, (N, height, width) float32, and their labels, (N,) integers, if any, every one
+    comes once before one comes again. There are so many `steps` of `batch_size` images, or all N
+    if there are fewer. `amounts` are as in `augment`; if `binary`, pixels are drawn as 0 or 1 after
+    it, anew each time.
     """
     size = min(batch_size, len(images))
     rng = np.random.default_rng(seed)

@@ -3,20 +3,17 @@
 Text goes into `HTML.value`: an `Output` widget would leak its content into the cell's output.
 """
 
-from __future__ import annotations
-
 import html
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets as ipw
 import keras
 import numpy as np
 from IPython.display import display
 
-if TYPE_CHECKING:
-    from course_utils.models.recurrent import TextGenerator
+from course_utils.models.generation import TextModel
 
 
 class Progress(keras.callbacks.Callback):
@@ -55,12 +52,12 @@ class Progress(keras.callbacks.Callback):
 
 
 def playground_updates(
-    model: TextGenerator, prompt: str, top_k: int = 0, length: int = 300, **options: Any
+    model: TextModel, prompt: str, top_k: int = 0, length: int = 300, **options: Any
 ) -> Iterator[str]:
     """What the playground shows while text is written, as HTML, after every tenth token.
 
     That is the prompt in bold and the text so far, or the reason where the model refuses the
-    arguments. They are as in `TextGenerator.generate`, but a `top_k` of 0 keeps all tokens.
+    arguments. They are as in `TextModel.generate`, but a `top_k` of 0 keeps all tokens.
     """
     head = f"<strong>{html.escape(prompt)}</strong>"
     try:
@@ -72,7 +69,7 @@ def playground_updates(
         yield f"<p role='alert'>{html.escape(str(error))}</p>"
 
 
-def next_token_table(model: TextGenerator, prompt: str, temperature: float, rows: int = 8) -> str:
+def next_token_table(model: TextModel, prompt: str, temperature: float, rows: int = 8) -> str:
     """The most probable next tokens as an HTML table with bars; the reason where it cannot be made.
 
     The `temperature` sharpens (below 1) or flattens (above 1) what the model gives.
@@ -93,7 +90,7 @@ def next_token_table(model: TextGenerator, prompt: str, temperature: float, rows
     )
 
 
-def text_playground(model: TextGenerator, prompt: str) -> ipw.VBox:
+def text_playground(model: TextModel, prompt: str) -> ipw.VBox:
     """A playground: prompt and sampling controls, the next-token table, text streamed on a click.
 
     The model needs a tokenizer; the prompt is the one to start with.

@@ -89,26 +89,6 @@ def test_a_copied_passage_is_found_in_a_long_text():
     assert metrics.longest_copied_passage(sample, text) == text[100_000:100_120]
 
 
-@pytest.mark.parametrize(
-    ("samples", "n", "share"),
-    [
-        (["abcd"], 2, 1.0),  # ab bc cd
-        (["aaaa"], 2, 1 / 3),  # aa aa aa
-        (["abab"], 2, 2 / 3),  # ab ba ab
-        (["abc", "abc"], 2, 0.5),  # repetition between samples counts
-        (["ab", "cd"], 2, 1.0),  # no passage runs from one sample into the next
-        (["a", "abc"], 3, 1.0),  # a sample that is too short adds nothing
-    ],
-)
-def test_distinct_share(samples, n, share):
-    assert metrics.distinct_share(samples, n) == pytest.approx(share)
-
-
-def test_distinct_share_of_samples_that_are_too_short():
-    with pytest.raises(ValueError, match="all 2 samples are shorter than n = 3"):
-        metrics.distinct_share(["ab", ""], 3)
-
-
 # --- images --------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 
 import nbformat
+import numpy as np
+import psutil
 import pytest
 
 import build as notebooks
@@ -98,3 +100,15 @@ def test_a_failing_cell_is_named_and_nothing_is_stored(project: Project) -> None
 def test_an_unknown_name_lists_the_known_ones(project: Project) -> None:
     with pytest.raises(notebooks.BuildError, match=f"no source 99.md; there are: {NAME}"):
         notebooks.build("99", project)
+
+
+def test_peak_memory_grows_with_what_is_used() -> None:
+    before = notebooks.peak_memory_mb()
+    now = psutil.Process().memory_info().rss / 1e6
+    assert 0.9 * now < before < 100_000
+    # More than the distance to the peak so far, or the peak would not move.
+    held = np.ones(int((before - now + 200) * 1e6 / 8))
+    assert notebooks.peak_memory_mb() > before + 100
+    assert held[-1] == 1
+    del held
+    assert notebooks.peak_memory_mb() > before + 100, "a peak does not fall"

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from course_utils import checkpoints, text
 from course_utils.models.recurrent import TextGenerator
-from course_utils.text import BytePairTokenizer, CharacterTokenizer
+from course_utils.text import CharacterTokenizer
 from course_utils.training import adamw
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -274,14 +274,6 @@ def test_a_batch_of_samples(model):
     assert len(set(greedy)) > 1
 
 
-def test_byte_pairs_are_generated_as_text():
-    tokenizer = BytePairTokenizer.fit(SENTENCE * 20, vocab_size=280)
-    model = TextGenerator(tokenizer.vocab_size, 8, 16, tokenizer=tokenizer)
-    written = model.generate("the cat ", 30, seed=1)
-    assert isinstance(written, str) and written
-    assert written == list(model.stream("the cat ", 30, seed=1))[-1]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -314,10 +306,8 @@ def test_no_tokenizer():
 # --- saving --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "tokenizer", [CharacterTokenizer.fit(SENTENCE), BytePairTokenizer.fit(SENTENCE, 270)]
-)
-def test_saved_and_loaded(tokenizer, tmp_path):
+def test_saved_and_loaded(tmp_path):
+    tokenizer = CharacterTokenizer.fit(SENTENCE)
     model = TextGenerator(tokenizer.vocab_size, 8, 16, dropout=0.2, tokenizer=tokenizer)
     windows = text.contiguous_streams(tokenizer.encode(SENTENCE * 30), streams=4, length=9)
     model.compile(adamw(len(windows)), LOSS)

@@ -1,91 +1,58 @@
 """Questions of 04b_image_generation."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from course_utils.exercises import NumberToBeat, Question, result
-
-# --- 1: the best single answer -------------------------------------------------------------------
-
-_IMAGES = np.array([[0, 0, 0.2], [1, 0, 0.4], [1, 0, 0.9], [1, 1, 0], [0, 0, 0.1]])[:, None]
+from course_utils.exercises import Function, NumberToBeat, result
+from course_utils.metrics import frechet_distance
 
 
 def _best(images: Any) -> Any:
     return np.median(images, axis=0)
 
 
-def _best_mistake(function: Callable[..., Any]) -> str | None:
-    given = np.asarray(result(function, _IMAGES.copy()), float)
-    known = [
-        (_IMAGES.mean(axis=0), "that is the best answer under the squared error"),
-        (np.median(_IMAGES), "one number for all pixels; every pixel has its own best answer"),
-        (
-            np.round(_IMAGES.mean(axis=0)),
-            "only the same where all pixels are 0 or 1; some are grey",
-        ),
-    ]
-    for wrong, hint in known:
-        if given.shape == np.shape(wrong) and np.allclose(given, wrong):
-            return hint
-    if given.shape != (1, 3):
-        return f"images of 1 by 3 pixels have one answer of shape (1, 3), got {given.shape}"
-    return None if np.allclose(given, _best(_IMAGES)) else f"expected {_best(_IMAGES)}, got {given}"
-
-
-best_answer = Question(
+best_answer = Function(
     "Write best_answer(images): the single image with the smallest mean absolute error.",
-    _best_mistake,
+    _best,
+    (np.array([[0, 0, 0.2], [1, 0, 0.4], [1, 0, 0.9], [1, 1, 0], [0, 0, 0.1]])[:, None],),
+    lambda images: {
+        "that is the best answer under the squared error": images.mean(axis=0),
+        "one number for all pixels; every pixel has its own best answer": np.median(images),
+        "only the same where all pixels are 0 or 1; some are grey": images.mean(axis=0).round(),
+    },
     "Each pixel on its own. Move the answer up a little: the error grows by the number of images "
     "below it and shrinks by the number above. Where do the two balance?",
-    _best,
+    shape="images of 1 by 3 pixels have one answer of shape (1, 3)",
 )
-
-# --- 2: the losses of a GAN ----------------------------------------------------------------------
-
-_LOGITS = np.array([2.0, -0.5, 1.0]), np.array([-1.0, 0.3, -2.0])
 
 
 def _losses(real: Any, made: Any) -> Any:
     critic = np.logaddexp(0, -real).mean() + np.logaddexp(0, made).mean()
-    return critic, np.logaddexp(0, -made).mean()
+    return np.array([critic, np.logaddexp(0, -made).mean()])
 
 
-def _losses_mistake(function: Callable[..., Any]) -> str | None:
-    given = np.asarray(result(function, *(part.copy() for part in _LOGITS)), float)
-    right = np.array(_losses(*_LOGITS))
-    saturating = -np.logaddexp(0, _LOGITS[1]).mean()
-    known: list[tuple[Any, str]] = [
-        (right[::-1], "the critic's loss comes first"),
-        ([right[0], saturating], "that generator has hardly a gradient while the critic is sure"),
-        ([right[0] / 2, right[1]], "the critic's loss is a sum of two means, not their mean"),
-        (3 * right, "means over the batch, not sums"),
-        (np.array(_losses(*_LOGITS[::-1])), "real and made are exchanged"),
-        (np.array(_losses(-_LOGITS[0], -_LOGITS[1])), "a high logit means real: check the signs"),
-    ]
-    if given.shape != (2,):
-        return f"two numbers are wanted, got shape {given.shape}"
-    for wrong, hint in known:
-        if np.allclose(given, wrong):
-            return hint
-    if not np.allclose(given, right):
-        return f"expected {right.round(3)}, got {given.round(3)}"
-    far = np.asarray(result(function, np.array([-1000.0]), np.array([-1000.0])), float)
-    return None if np.allclose(far, 1000) else "right near 0; e^1000 overflows, see np.logaddexp"
+def _saturating(real: Any, made: Any) -> Any:
+    return _losses(real, made)[0], -np.logaddexp(0, made).mean()
 
 
-losses = Question(
+losses = Function(
     "Write losses(real, made): the losses of critic and generator from logits (B,).",
-    _losses_mistake,
-    "ln(1 + e^c) is np.logaddexp(0, c). Which sign does c have for real, which for made images?",
     _losses,
+    (np.array([2.0, -0.5, 1.0]), np.array([-1.0, 0.3, -2.0])),
+    lambda real, made: {
+        "the critic's loss comes first": _losses(real, made)[::-1],
+        "that generator has hardly a gradient while the critic is sure": _saturating(real, made),
+        "the critic's loss is a sum of two means, not their mean": _losses(real, made) * [0.5, 1],
+        "means over the batch, not sums": 3 * _losses(real, made),
+        "real and made are exchanged": _losses(made, real),
+        "a high logit means real: check the signs": _losses(-real, -made),
+    },
+    "ln(1 + e^c) is np.logaddexp(0, c). Which sign does c have for real, which for made images?",
+    shape="two numbers are wanted",
+    further={"right near 0; e^1000 overflows: np.logaddexp": (np.full(1, -1e3), np.full(1, -1e3))},
 )
-
-# --- 3: beat this number -------------------------------------------------------------------------
 
 
 class Challenge(NumberToBeat):
@@ -99,10 +66,7 @@ class Challenge(NumberToBeat):
         self.real = judge.features(images)
 
 
-def _challenge_mistake(draw: Callable[..., Any]) -> str | None:
-    from course_utils.metrics import frechet_distance
-
-    task = beat_this
+def _challenge_mistake(task: Any, draw: Any) -> str | None:
     codes = np.asarray(result(draw, task.codes.copy(), 500), np.float32)
     if codes.shape != (500, task.codes.shape[1]):
         return f"500 codes have shape (500, {task.codes.shape[1]}), got {codes.shape}"
@@ -116,16 +80,14 @@ def _challenge_mistake(draw: Callable[..., Any]) -> str | None:
     return None if score < task.score else "not low enough yet; see the hint"
 
 
-_SOLUTION = """
-def draw_codes(codes, n):
-    mixture = GaussianMixture(20, reg_covar=1e-3, random_state=0).fit(codes)
-    return mixture.sample(n)[0]
-"""
-
 beat_this = Challenge(
     "Write draw_codes(codes, n): n new codes, (n, latent_dim), for the decoder.",
+    "model judge images score",
     _challenge_mistake,
     "The codes of ten classes do not fill one Gaussian. What did the lesson fit to each class, and "
     "what could stand in for classes here?",
-    _SOLUTION.strip(),
+    """
+def draw_codes(codes, n):
+    return GaussianMixture(20, reg_covar=1e-3, random_state=0).fit(codes).sample(n)[0]
+""",
 )

@@ -1,58 +1,36 @@
 """Questions of 03b_recurrent_networks."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from course_utils.exercises import NumberToBeat, Question, result
+from course_utils.exercises import Function, NumberToBeat, result
 from course_utils.metrics import bits_per_character
-
-# --- 1: how far back a gradient reaches ----------------------------------------------------------
-
-_FACTOR, _SHARE = 0.9, 0.01
 
 
 def _reach(factor: float, share: float) -> int:
     return math.ceil(math.log(share) / math.log(factor))
 
 
-def _reach_mistake(function: Callable[..., float]) -> str | None:
-    given = float(result(function, _FACTOR, _SHARE))
-    steps = math.log(_SHARE) / math.log(_FACTOR)
-    known = {
-        steps: "steps are whole: after how many is it below the share for the first time?",
-        math.floor(steps): "one step too few: at that distance the share is not reached yet",
-        -math.ceil(steps): "a distance is positive: both logarithms are negative",
-        1 / steps: "the quotient is upside down",
-        (1 - _SHARE) / (1 - _FACTOR): "each step multiplies, it does not subtract",
-        math.log(_SHARE): "the factor is missing",
-    }
-    if given == _reach(_FACTOR, _SHARE):
-        slow = result(function, 0.99, 0.5)
-        return None if slow == _reach(0.99, 0.5) else "right for 0.9, wrong for 0.99 and one half"
-    for value, hint in known.items():
-        if math.isclose(given, value, rel_tol=1e-6):
-            return hint
-    return f"got {given:g} for a factor of {_FACTOR} a step and a share of {_SHARE}"
-
-
-reach = Question(
-    "Write reach(factor, share): the steps after which a gradient that shrinks by a factor each "
-    "step is at most this share of what it was.",
-    _reach_mistake,
-    "After k steps the share is factor ** k. Take logarithms and solve for k; then round so that "
-    "the share is really reached.",
+reach = Function(
+    "Write reach(factor, share): the steps until a shrinking gradient is at most this share.",
     _reach,
+    (0.9, 0.01),
+    lambda factor, share: {
+        "steps are whole: after how many is it below at first?": math.log(share) / math.log(factor),
+        "one step too few: there the share is not reached yet": _reach(factor, share) - 1,
+        "a distance is positive: both logarithms are negative": -_reach(factor, share),
+        "the quotient is upside down": math.log(factor) / math.log(share),
+        "each step multiplies, it does not subtract": (1 - share) / (1 - factor),
+        "the factor is missing": math.log(share),
+    },
+    "After k steps the share is factor ** k. Solve for k, and round so that it is really reached.",
+    otherwise="got {given:g} for a factor of 0.9 a step and a share of 0.01",
+    further={"right for 0.9, wrong for 0.99 and one half": (0.99, 0.5)},
 )
 
-# --- 2: clipping by the norm of the whole gradient -----------------------------------------------
-
 _GRADIENTS = [np.array([3.0, 0.0]), np.array([[2.4], [-3.2]])]  # norm 5
-_LARGEST = 2.0
 
 
 def _clip(gradients: list[np.ndarray], largest: float) -> list[np.ndarray]:
@@ -60,59 +38,27 @@ def _clip(gradients: list[np.ndarray], largest: float) -> list[np.ndarray]:
     return [g * min(1.0, largest / norm) for g in gradients]
 
 
-def _same(given: list[Any], wanted: list[Any]) -> bool:
-    return all(np.allclose(a, b) for a, b in zip(given, wanted, strict=True))
-
-
-def _clip_mistake(function: Callable[..., Any]) -> str | None:
-    given = list(result(function, [g.copy() for g in _GRADIENTS], _LARGEST))
-    if [np.shape(g) for g in given] != [g.shape for g in _GRADIENTS]:
-        return "return one array for each gradient, of the same shapes"
-    apart = [g * _LARGEST / np.linalg.norm(g) for g in _GRADIENTS]
-    known = [
-        (apart, "each array was cut by itself, which turns the direction; use one norm for all"),
-        (
-            [np.clip(g, -_LARGEST, _LARGEST) for g in _GRADIENTS],
-            "each number was cut by itself, which turns the direction; scale them all alike",
-        ),
-        ([g / 5 for g in _GRADIENTS], "the norm is now 1; it should be `largest`"),
-        ([g * _LARGEST / 25 for g in _GRADIENTS], "divided by the squared norm: take the root"),
-        ([g * _LARGEST / 7 for g in _GRADIENTS], "norms of parts do not add up, their squares do"),
-        (_GRADIENTS, "nothing was clipped, although the norm is 5 and `largest` is 2"),
-    ]
-    for wrong, hint in known:
-        if _same(given, wrong):
-            return hint
-    if not _same(given, _clip(_GRADIENTS, _LARGEST)):
-        return f"for gradients of norm 5 and largest = 2 each is to be times 0.4, got {given}"
-    small = [g / 100 for g in _GRADIENTS]
-    if not _same(list(result(function, small, _LARGEST)), small):
-        return "a gradient that is small enough must stay as it is"
-    return None
-
-
-clip = Question(
-    "Write clip(gradients, largest): scale a list of arrays together so that the norm of all "
-    "their numbers is at most `largest`.",
-    _clip_mistake,
+clip = Function(
+    "Write clip(gradients, largest): scale arrays together to a norm of at most `largest`.",
+    _clip,
+    (_GRADIENTS, 2.0),
+    lambda gs, largest: {
+        "each array was cut by itself: use one norm for all": [_clip([g], largest)[0] for g in gs],
+        "each number was cut by itself; scale all alike": [g.clip(-largest, largest) for g in gs],
+        "the norm is now 1; it should be `largest`": _clip(gs, 1.0),
+        "divided by the squared norm: take the root": _clip(gs, largest / 5),
+        "norms of parts do not add up, their squares do": _clip(gs, largest * 5 / 7),
+        "nothing was clipped, although the norm is 5 and `largest` is 2": gs,
+    },
     "The norm of the whole gradient is the root of the sum of all squares, over every array. "
     "One factor for all arrays keeps the direction. What must the factor be below `largest`?",
-    _clip,
+    shape="return one array for each gradient, of the same shapes",
+    otherwise="for gradients of norm 5 and largest = 2 each is to be times 0.4, got {given}",
+    further={"a gradient that is small enough must stay as it is": (_GRADIENTS, 10.0)},
 )
 
-# --- 3: beat this number -------------------------------------------------------------------------
 
-
-class Challenge(NumberToBeat):
-    """Beat a number with any recurrence; whoever carries a state from left to right cannot peek."""
-
-    def set_task(self, held_out: np.ndarray, vocab_size: int, score: float) -> None:
-        """Fix what is to be beaten: bits per token on a held-out text, (tokens,), but its first."""
-        self.held_out, self.vocab_size, self.score = held_out, vocab_size, score
-
-
-def _challenge_mistake(step: Callable[..., Any]) -> str | None:
-    task = beat_this
+def _challenge_mistake(task: Any, step: Any) -> str | None:
     state, nats = None, 0.0
     for token, following in zip(task.held_out[:-1], task.held_out[1:], strict=True):
         answer = result(step, state, int(token))
@@ -125,14 +71,16 @@ def _challenge_mistake(step: Callable[..., Any]) -> str | None:
         if not math.isclose(total, 1.0, abs_tol=0.01):
             return f"the probabilities of the next token sum to {total:.3f}, not 1"
         nats += log_p[following]
-    reached = bits_per_character(nats, len(task.held_out) - 1)
-    print(f"{reached:.3f} bits per character; the number to beat is {task.score:.3f}.")
-    if np.isinf(reached):
-        return "a token that occurs was given probability 0, which costs infinitely many bits"
-    return None if reached < task.score else "not better yet; see the hint"
+    return task.verdict(bits_per_character(nats, len(task.held_out) - 1), "bits per character")
 
 
-_SOLUTION = """
+beat_this = NumberToBeat(
+    "Write step(state, token), state None at first: the new state, and log p of the next token.",
+    "held_out vocab_size score",  # a text (tokens,), bits per token but its first to beat
+    _challenge_mistake,
+    "An n-gram has its last n - 1 tokens as a state. It errs in other places than a GRU; a mix, "
+    "λ p₁ + (1 − λ) p₂, costs less than either and has both states. Or train a larger GRU longer.",
+    """
 def step(state, token):
     # A mixture: the GRU carries its state, the 5-gram carries the last four tokens.
     last, hidden = state or ((0,) * 4, np.zeros((1, model.rnn_units), np.float32))
@@ -143,14 +91,5 @@ def step(state, token):
     rows = np.array([(*last, following) for following in range(len(gru))], np.int32)
     counts = np.exp(five_gram.log_prob(rows.ravel())[4::5])
     return (last, hidden), np.log(0.5 * gru / gru.sum() + 0.5 * counts / counts.sum())
-"""
-
-beat_this = Challenge(
-    "Write step(state, token): the new state, and the log-probabilities of the next token. "
-    "The first state is None.",
-    _challenge_mistake,
-    "What is the state of an n-gram? The last n - 1 tokens. A GRU and an n-gram err in different "
-    "places, so a mixture of the two, λ p₁ + (1 − λ) p₂, costs less than either; its state is both "
-    "states. Or train a larger GRU for longer.",
-    _SOLUTION.strip(),
+""",
 )

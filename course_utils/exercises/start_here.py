@@ -6,25 +6,22 @@ import math
 
 from course_utils.exercises import Question
 
-_P = 1 / 8
-
 
 def _bits_mistake(answer: float) -> str | None:
-    given = float(answer)
-    if math.isclose(given, -math.log2(_P), rel_tol=1e-3):
-        return None
-    if math.isclose(given, -math.log(_P), rel_tol=1e-3):
-        return "that is in nats (natural logarithm); bits use the logarithm to base 2"
-    if math.isclose(given, math.log2(_P), rel_tol=1e-3):
-        return "a cost is positive: mind the minus sign"
-    if math.isclose(given, _P, rel_tol=1e-3):
-        return "that is the probability; the cost is minus its logarithm"
-    return f"{given:g} is not −log₂(1/8)"
+    known = {
+        3: None,
+        math.log(8): "that is in nats (natural logarithm); bits use the logarithm to base 2",
+        -3: "a cost is positive: mind the minus sign",
+        1 / 8: "that is the probability; the cost is minus its logarithm",
+    }
+    for value, said in known.items():
+        if math.isclose(float(answer), value, rel_tol=1e-3):
+            return said
+    return f"{float(answer):g} is not −log₂(1/8)"
 
 
 bits = Question(
-    "A model gives the character that really comes next the probability 1/8. "
-    "What does this character cost, in bits?",
+    "A model gives the next character the probability 1/8. What does it cost, in bits?",
     _bits_mistake,
     "How many times must you halve 1 to get to 1/8?",
     "3",

@@ -1,7 +1,5 @@
 """Attention: the block that Transformers are made of, and a Transformer that writes text."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
@@ -11,16 +9,14 @@ from keras import ops
 from numpy.typing import NDArray
 
 from course_utils.models.generation import TextModel, parts_with_warm_up
-from course_utils.text import Ids, Tokenizer
+from course_utils.text import CharacterTokenizer, Ids
 
 
 @keras.saving.register_keras_serializable(package="course_utils")
 class TransformerBlock(keras.layers.Layer):
     """Self-attention, then two dense layers on each token, each added to its input.
 
-    Both read their input normalised (pre-norm).
-
-    Source: Vaswani et al. (2017); Xiong et al. (2020) for the place of the normalisation.
+    Source: Vaswani et al. (2017); Xiong et al. (2020): both read their input normalised (pre-norm).
     """
 
     def __init__(self, width: int, heads: int, **kwargs: Any) -> None:
@@ -36,10 +32,9 @@ class TransformerBlock(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Create the weights for inputs (batch, tokens, width)."""
-        for norm in self.norms:
-            norm.build(input_shape)
+        for layer in (*self.norms, self.hidden):
+            layer.build(input_shape)
         self.attention.build(input_shape, input_shape)
-        self.hidden.build(input_shape)
         self.output_layer.build((*input_shape[:-1], 4 * self.width))
 
     def call(self, x: Any, attention_mask: Any = None, return_weights: bool = False) -> Any:
@@ -64,10 +59,10 @@ class TransformerBlock(keras.layers.Layer):
         return x + self.output_layer(self.hidden(self.norms[1](x)))
 
     def step(self, x: Any, cache: Any, position: Any) -> Any:
-        """One token, (batch, 1, width), that looks at the keys and values in a cache.
+        """One token, (batch, 1, width), that looks at a cache of keys and values before it.
 
-        The cache, twice (batch, heads, positions, width / heads), is filled before `position`; it
-        comes back, after the block's output, with this token's key and value.
+        The cache, twice (batch, heads, positions, width / heads), comes back after the block's
+        output, with this token's key and value.
         """
         layer, normal, place = self.attention, self.norms[0](x), ops.arange(cache[0].shape[2])
         projections = (layer.query_dense, layer.key_dense, layer.value_dense)
@@ -95,7 +90,7 @@ class Transformer(TextModel):
         depth: int = 2,
         heads: int = 4,
         causal: bool = True,
-        tokenizer: Tokenizer | None = None,
+        tokenizer: CharacterTokenizer | None = None,
         **kwargs: Any,
     ) -> None:
         """Make a model of `depth` blocks with random weights, for texts of up to `positions` ids.
@@ -103,8 +98,9 @@ class Transformer(TextModel):
         `heads` attention heads a block share the `width`, the length of a token's vector. Unless
         `causal`, tokens see what comes later. `generate` needs a tokenizer.
         """
-        settings = {"positions": positions, "width": width, "depth": depth, "heads": heads}
-        super().__init__(vocab_size, tokenizer, settings | {"causal": causal}, **kwargs)
+        settings = {"vocab_size": vocab_size, "positions": positions, "width": width}
+        settings |= {"depth": depth, "heads": heads, "causal": causal}
+        super().__init__(tokenizer, settings, **kwargs)
         self.positions, self.width, self.causal = positions, width, causal
         normal = keras.initializers.RandomNormal(stddev=0.3)  # as large as what blocks add to it
         self.embedding = keras.layers.Embedding(vocab_size, width, normal)

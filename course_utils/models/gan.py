@@ -1,8 +1,6 @@
 """The generator of a generative adversarial network."""
 
-from __future__ import annotations
-
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -14,7 +12,6 @@ class GANGenerator(keras.Sequential):
     """Turns noise into a grey image with two transposed convolutions.
 
     It has no likelihood. `data/checkpoints/gan.py` trains it against a critic.
-
     Source: Goodfellow et al. (2014), Generative adversarial nets; Radford et al. (2016),
     Unsupervised representation learning with deep convolutional GANs.
     """
@@ -45,6 +42,6 @@ class GANGenerator(keras.Sequential):
         return dict(self.settings)
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GANGenerator:
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """The generator of a `get_config` dictionary, with random weights."""
         return cls(**config)

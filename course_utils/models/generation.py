@@ -1,7 +1,5 @@
 """What the text models share: how one step at a time becomes a text."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -11,15 +9,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from course_utils import text
-from course_utils.text import Ids, Tokenizer
+from course_utils.text import CharacterTokenizer, Ids
 from course_utils.training import BuildsOnCompile
 
 
 def parts_with_warm_up(ids: Ids, part: int, warm_up: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """A text as parts to be read side by side, each after the `warm_up` tokens before it.
+    """Places of a text, (parts, warm_up + part), to read side by side; which are the part's own.
 
-    Returns places in the text, (parts, warm_up + part), and which are the part's own. Raises
-    ValueError for fewer than two tokens.
+    Each part comes after the `warm_up` tokens before it. A ValueError for fewer than two tokens.
     """
     if len(ids) < 2:
         raise ValueError(f"log_prob needs at least two tokens, got {len(ids)}")
@@ -38,11 +35,11 @@ class TextModel(BuildsOnCompile, keras.Model):
     """
 
     def __init__(
-        self, vocab_size: int, tokenizer: Tokenizer | None, settings: dict[str, Any], **kwargs: Any
+        self, tokenizer: CharacterTokenizer | None, settings: dict[str, Any], **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.vocab_size, self.tokenizer = vocab_size, tokenizer
-        self.settings = {"vocab_size": vocab_size, **settings}
+        self.settings, self.tokenizer = settings, tokenizer
+        self.vocab_size: int = settings["vocab_size"]
 
     def sample(self, prompts: list[str], length: int, **sampling: Any) -> list[str]:
         """Continue several prompts of equal token count at once; arguments as in `generate`."""
@@ -100,19 +97,18 @@ class TextModel(BuildsOnCompile, keras.Model):
             logits, state = self.step(tf.constant(tokens), state)
         return logits, state
 
-    def _require_tokenizer(self) -> Tokenizer:
+    def _require_tokenizer(self) -> CharacterTokenizer:
         if self.tokenizer is None:
             raise ValueError("this model has no tokenizer; pass tokenizer=... when you make it")
         return self.tokenizer
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs; Keras stores it in `.keras` files."""
-        tokenizer = self.tokenizer.get_config() if self.tokenizer else None
-        return {**super().get_config(), **self.settings, "tokenizer": tokenizer}
+        """What `from_config` needs."""
+        pieces = self.tokenizer and {"pieces": self.tokenizer.pieces[1:]}
+        return {**super().get_config(), "tokenizer": pieces}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """The model of a `get_config` dictionary, with random weights."""
-        config = dict(config)
-        tokenizer = config.pop("tokenizer", None)
-        return cls(tokenizer=text.tokenizer_from_config(tokenizer) if tokenizer else None, **config)
+        pieces = config.get("tokenizer")
+        return cls(**config | {"tokenizer": pieces and CharacterTokenizer(**pieces)})

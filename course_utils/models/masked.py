@@ -1,8 +1,6 @@
 """Masked-image modelling: hide patches of an image and predict them from the others."""
 
-from __future__ import annotations
-
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -14,10 +12,9 @@ from course_utils.training import BuildsOnCompile
 
 
 def to_patches(images: Any, size: int) -> Any:
-    """Cut images, (batch, height, width), into squares whose side is `size` pixels.
+    """Cut images, (batch, height, width), into squares of side `size`: (batch, patches, size²).
 
-    They come as (batch, patches, size * size), patches and pixels in reading order. A ValueError if
-    `size` does not divide height and width.
+    Patches and pixels are in reading order. A ValueError unless `size` divides height and width.
     """
     height, width = images.shape[1:]
     if height % size or width % size:
@@ -29,7 +26,7 @@ def to_patches(images: Any, size: int) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="course_utils")
-class PatchEncoder(keras.Model):
+class PatchEncoder(BuildsOnCompile, keras.Model):
     """A Transformer that reads an image patch by patch: one vector a patch comes out.
 
     Source: Dosovitskiy et al. (2021), An image is worth 16x16 words.
@@ -44,10 +41,9 @@ class PatchEncoder(keras.Model):
         image_size: int = 28,
         **kwargs: Any,
     ) -> None:
-        """Make an encoder of `depth` blocks with random weights; sizes are sides in pixels.
+        """Make `depth` blocks, whose `heads` share the `width`; sizes are sides in pixels.
 
-        `heads` attention heads a block share the `width`, the length of a patch's vector. A
-        ValueError if they cannot, or if the patches do not cover the image.
+        A ValueError if the heads cannot, or if the patches do not cover the image.
         """
         super().__init__(**kwargs)
         to_patches(np.empty((0, image_size, image_size)), patch_size)  # raises where it must
@@ -86,33 +82,26 @@ class PatchEncoder(keras.Model):
         parts = [self(images[i : i + 100]) for i in range(0, len(images), 100)]
         return np.concatenate([ops.convert_to_numpy(ops.mean(part, axis=1)) for part in parts])
 
-    def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
-        return {**super().get_config(), **self.settings}
-
 
 @keras.saving.register_keras_serializable(package="course_utils")
 class MaskedImageModel(BuildsOnCompile, keras.Model):
     """An encoder that sees some patches of an image, and a small decoder that predicts the rest.
 
     `fit` takes batches of `hide(images)`; the loss is on the hidden patches alone.
-
     Source: He et al. (2022), Masked autoencoders are scalable vision learners.
     """
 
     def __init__(self, encoder: PatchEncoder, visible: int, width: int = 48, **kwargs: Any) -> None:
-        """Put a decoder of one block, with vectors of length `width`, behind an encoder.
+        """Put a decoder of one block, of this width, behind an encoder that sees `visible` patches.
 
-        The encoder sees `visible` patches; the decoder is thrown away after pretraining. A
-        ValueError if no patch is hidden, or none is seen.
+        A ValueError if no patch is hidden, or none is seen.
         """
         if not 0 < visible < encoder.patches:
-            raise ValueError(
-                f"visible must be from 1 to {encoder.patches - 1} of the {encoder.patches} "
-                f"patches, got {visible}"
-            )
+            known = f"from 1 to {encoder.patches - 1} of the {encoder.patches} patches"
+            raise ValueError(f"visible must be {known}, got {visible}")
         super().__init__(**kwargs)
         self.encoder, self.visible, self.width = encoder, visible, width
+        self.settings = {"visible": visible, "width": width}
         self.narrow = keras.layers.Dense(width)
         self.block = TransformerBlock(width, heads=4)
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5)
@@ -133,8 +122,8 @@ class MaskedImageModel(BuildsOnCompile, keras.Model):
     def hide(self, images: Any) -> Any:
         """Choose at random what to hide: ((images, order), targets), as `fit` takes them.
 
-        `order` (batch, patches) lists the patches; the first `visible` of them are seen, and
-        `targets` (batch, hidden, pixels) are the others, in this order.
+        `order` (batch, patches) lists the patches that are seen, then those that are hidden;
+        `targets` are the latter, (batch, hidden, pixels).
         """
         shape = (tf.shape(images)[0], self.encoder.patches)
         order = tf.argsort(tf.random.uniform(shape), axis=1)
@@ -162,14 +151,12 @@ class MaskedImageModel(BuildsOnCompile, keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs."""
-        own = {"visible": self.visible, "width": self.width, "encoder": self.encoder.get_config()}
-        return {**super().get_config(), **own}
+        return super().get_config() | {"encoder": self.encoder.get_config()}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> MaskedImageModel:
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """The model of a `get_config` dictionary, with random weights."""
-        encoder = PatchEncoder.from_config(config["encoder"])
-        return cls(**{**config, "encoder": encoder})
+        return cls(**config | {"encoder": PatchEncoder.from_config(config["encoder"])})
 
 
 class DigitClassifier(BuildsOnCompile, keras.Sequential):
@@ -193,6 +180,6 @@ class DigitClassifier(BuildsOnCompile, keras.Sequential):
         return {"encoder": self.layers[0].get_config()}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> DigitClassifier:
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """The model of a `get_config` dictionary, with random weights."""
         return cls(PatchEncoder.from_config(config["encoder"]))

@@ -1,7 +1,5 @@
 """A Gaussian mixture over images: a density over pixels that is fitted, sampled and conditioned."""
 
-from __future__ import annotations
-
 from typing import Any, Self
 
 import numpy as np
@@ -16,17 +14,15 @@ class PixelMixture:
     An image is mean + W z + noise: z, (D,), comes from a Gaussian mixture with full covariances;
     the columns of W, (P, D), are orthonormal; the noise fills the other P - D directions with one
     variance. So the model is a density over all P pixels, in the units that the pixels have.
-
     Source: Tipping & Bishop (1999), "Mixtures of probabilistic principal component analysers";
     here all components share one subspace.
-
-    Args:
-        dimensions: number D of principal components, fewer than the P pixels.
-        components: Gaussians for each class, or for all images where there are no labels.
-        regularisation: added to every variance in the subspace.
     """
 
     def __init__(self, dimensions: int, components: int = 1, regularisation: float = 1e-6) -> None:
+        """Use D `dimensions`, fewer than pixels, and some Gaussians for each class, or for all.
+
+        The `regularisation` is added to every variance in the subspace.
+        """
         self.dimensions, self.components = dimensions, components
         self.regularisation = regularisation
 
@@ -67,10 +63,9 @@ class PixelMixture:
 
         Normalised over the classes, which are in the order of `.classes`, it is Bayes' rule.
         """
-        observed = np.ones(self.shape, bool) if observed is None else observed
-        by_component = self._condition(x, observed)[0]  # (N, K)
-        by_class = by_component.reshape(len(x), len(self.classes), self.components)
-        return np.logaddexp.reduce(by_class, axis=2)
+        seen = np.ones(self.shape, bool) if observed is None else observed
+        shape = len(x), len(self.classes), self.components
+        return np.logaddexp.reduce(self._condition(x, seen)[0].reshape(shape), axis=2)
 
     def log_prob(self, x: Array) -> Array:
         """The log of p(x) in nats, (N,) float64; ValueError for images of another shape."""

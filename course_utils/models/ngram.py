@@ -1,7 +1,5 @@
 """The n-gram model: a generative model fitted by counting, and the baseline of the text lessons."""
 
-from __future__ import annotations
-
 from typing import Any, Self
 
 import numpy as np
@@ -20,16 +18,12 @@ class NGram:
     """
 
     def __init__(self, order: int, vocab_size: int) -> None:
-        """Make an unfitted model of n-grams of `order` tokens, the predicted one included.
-
-        A ValueError if `order` is below 1, or n-grams do not fit into 64-bit integers.
-        """
+        """Use n-grams of `order` tokens; ValueError if it is below 1, or they exceed 64 bits."""
         if order < 1:
             raise ValueError(f"order must be at least 1, got {order}")
         if vocab_size**order >= 2**63:
-            raise ValueError(
-                f"{vocab_size} tokens to the power {order} exceed 64 bits; use a lower order"
-            )
+            found = f"{vocab_size} tokens to the power {order}"
+            raise ValueError(f"{found} exceed 64 bits; use a lower order")
         self.order, self.vocab_size = order, vocab_size
         self._levels: list[tuple[NDArray[np.int64], ...]] = []
         self._discounts: list[float] = []
@@ -52,15 +46,10 @@ class NGram:
         return codes, counts
 
     def fit(self, ids: Ids) -> Self:
-        """Count the n-grams of a training text, (tokens,) int32; returns the model itself.
-
-        A ValueError if the text is shorter than one n-gram.
-        """
+        """Count a training text, (tokens,); returns the model itself; ValueError if too short."""
         if len(ids) < self.order:
-            raise ValueError(
-                f"the text has {len(ids)} tokens, less than one n-gram of order {self.order}; "
-                "give a longer text or use a lower order"
-            )
+            found = f"the text has {len(ids)} tokens, less than one n-gram of order {self.order}"
+            raise ValueError(f"{found}; give a longer text or use a lower order")
         codes, counts = self._count(ids)
         self._levels, self._discounts = [], []
         for n in range(self.order, 0, -1):

@@ -1,7 +1,5 @@
 """Recurrent text model: embedding, GRU, dense layer."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -11,7 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from course_utils.models.generation import TextModel, parts_with_warm_up
-from course_utils.text import Ids, Tokenizer
+from course_utils.text import CharacterTokenizer, Ids
 
 _TOKENS = tf.TensorSpec((None, None), tf.int32)
 _STATE = tf.TensorSpec((None, None), tf.float32)
@@ -35,16 +33,16 @@ class TextGenerator(TextModel):
         embedding_dim: int,
         rnn_units: int,
         dropout: float = 0.0,
-        tokenizer: Tokenizer | None = None,
+        tokenizer: CharacterTokenizer | None = None,
         **kwargs: Any,
     ) -> None:
-        """Make a model with random weights; `embedding_dim` is the length of a token's vector.
+        """Give tokens vectors of length `embedding_dim`, and the GRU a state of `rnn_units`.
 
-        `rnn_units` is that of the GRU's state; a share `dropout`, in [0, 1), of the GRU's outputs
-        is set to zero in training. `generate` needs a tokenizer.
+        A share `dropout` of the GRU's outputs is zero in training. `generate` needs a tokenizer.
         """
-        settings = {"embedding_dim": embedding_dim, "rnn_units": rnn_units, "dropout": dropout}
-        super().__init__(vocab_size, tokenizer, settings, **kwargs)
+        settings: dict[str, Any] = {"vocab_size": vocab_size, "embedding_dim": embedding_dim}
+        settings |= {"rnn_units": rnn_units, "dropout": dropout}
+        super().__init__(tokenizer, settings, **kwargs)
         self.embedding_dim, self.rnn_units = embedding_dim, rnn_units
         self.embedding = keras.layers.Embedding(vocab_size, embedding_dim)
         self.rnn = keras.layers.GRU(rnn_units, return_sequences=True, return_state=True)
@@ -70,8 +68,7 @@ class TextGenerator(TextModel):
     ) -> Any:
         """Logits (batch, length, vocab_size) of what follows each of the tokens (batch, length).
 
-        The state is (batch, rnn_units); None starts from zeros. With `return_state` also the state
-        after the last token: (logits, state).
+        The state is (batch, rnn_units), None for zeros; `return_state` gives (logits, new state).
         """
         x = self.embedding(tokens)  # (batch, length, embedding_dim)
         x, state = self.rnn(x, initial_state=initial_state)  # (batch, length, rnn_units)
@@ -126,11 +123,9 @@ class TextGenerator(TextModel):
 
         The text, (tokens,), is read as parallel streams; 1 reads it as one sequence, exactly but
         slowly. Each first reads the `warm_up` tokens before its own part, unscored, so that it
-        starts with the state of a reader who comes from further back. The result is
-        (tokens - 1,) float64. Raises as `parts_with_warm_up` does.
+        starts with the state of a reader who comes from further back. A ValueError for one token.
         """
-        part = math.ceil((len(ids) - 1) / streams)
-        place, own = parts_with_warm_up(ids, part, warm_up)
+        place, own = parts_with_warm_up(ids, math.ceil((len(ids) - 1) / streams), warm_up)
         streams = len(place)  # fewer where the text is short
         state = tf.zeros((streams, self.rnn_units))
         result = np.zeros(len(ids) - 1)

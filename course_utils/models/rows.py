@@ -1,7 +1,5 @@
 """An autoregressive model of binary images: row after row, pixel after pixel, likelihood exact."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
@@ -25,7 +23,6 @@ class RowModel(BuildsOnCompile, keras.Model):
     hides the others, so that all conditionals come out of one pass.
 
     `fit` takes batches of binary images; its loss is minus `log_prob`, in nats an image.
-
     Source: Larochelle & Murray (2011), The neural autoregressive distribution estimator; Germain
     et al. (2015), MADE; van den Oord et al. (2016), Pixel recurrent neural networks, for the rows.
     """
@@ -111,7 +108,3 @@ class RowModel(BuildsOnCompile, keras.Model):
         """Draw n binary images, (n, size, size) float32."""
         blank = np.zeros((n, self.size, self.size))
         return self.fill(blank, np.zeros((self.size, self.size), bool), seed)[0]
-
-    def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
-        return {**super().get_config(), **self.settings}

@@ -1,7 +1,5 @@
 """The variational autoencoder, and lower bounds on log p(x)."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -18,13 +16,7 @@ Array = np.ndarray[Any, Any]
 def kl_divergence(mean: Any, log_var: Any) -> Any:
     """KL(q || p) in nats by dimension, q = N(mean, exp(log_var)) and p = N(0, 1).
 
-    Args:
-        mean: (..., latent_dim).
-        log_var: the same shape, natural logarithm of the variance.
-
-    Returns:
-        (..., latent_dim), never negative; the sum over the last axis is that of the whole vector.
-
+    All three are (..., latent_dim); the sum over the last axis is that of the whole vector.
     Source: Kingma & Welling (2014), appendix B.
     """
     return 0.5 * (ops.exp(log_var) + mean**2 - 1.0 - log_var)
@@ -84,7 +76,6 @@ class VAE(BuildsOnCompile, keras.Model):
     itself is out of reach: `importance_weighted_bound` rises towards it.
 
     With `classes` it models p(x | class), and every x is a pair, (images, labels).
-
     Source: Kingma & Welling (2014), Auto-encoding variational Bayes; Higgins et al. (2017) for
     beta; Alemi et al. (2018), Fixing a broken ELBO, for rate and distortion; Sohn et al. (2015),
     Learning structured output representation, for classes.
@@ -101,32 +92,22 @@ class VAE(BuildsOnCompile, keras.Model):
         classes: int = 0,
         **kwargs: Any,
     ) -> None:
-        """Make the encoder and the decoder: a dense layer, the blocks, a dense layer each.
+        """Make the encoder and the decoder: a dense layer, residual blocks, a dense layer each.
 
-        Args:
-            latent_dim: dimensions of z.
-            width: units of every hidden layer.
-            blocks: residual blocks in each network; without them each has one hidden layer.
-            beta: price of the rate, the KL term; 0 leaves the reconstruction alone.
-            size: height and width of an image.
-            decoder: `"dense"`; `"rows"` for an `ImageGenerator` of `width` units; or
-                `"convolutional"`, with convolutions in the encoder too.
-            classes: number of classes that the decoder is told; the encoder is not.
-            **kwargs: passed on to `keras.Model`.
-
-        A ValueError if beta is negative, or the decoder is unknown.
+        Hidden layers have `width` units; `beta` is the price of the rate, the KL term; `size` is
+        height and width of an image. The decoder is `"dense"`; `"rows"`, an `ImageGenerator` of
+        `width` units; or `"convolutional"`, with convolutions in the encoder too; it is told one of
+        so many `classes`, the encoder is not. A ValueError if beta is negative, or the decoder is
+        unknown.
         """
         if beta < 0:
-            raise ValueError(
-                f"beta must not be negative, got {beta}: the loss would pay for a posterior far "
-                "from the prior; use 0 to leave the KL term out"
-            )
+            paid = "the loss would pay for a posterior far from the prior; use 0 for no KL term"
+            raise ValueError(f"beta must not be negative, got {beta}: {paid}")
         if decoder not in ("dense", "rows", "convolutional"):
             raise ValueError(f'decoder must be "dense", "rows" or "convolutional", got {decoder!r}')
         super().__init__(**kwargs)
-        self.settings: dict[str, Any] = {"latent_dim": latent_dim, "width": width}
-        self.settings |= {"blocks": blocks, "beta": beta, "size": size}
-        self.settings |= {"decoder": decoder, "classes": classes}
+        self.settings = {"latent_dim": latent_dim, "width": width, "blocks": blocks, "beta": beta}
+        self.settings |= {"size": size, "decoder": decoder, "classes": classes}
         self.latent_dim, self.beta, self.classes, self.size = latent_dim, beta, classes, size
         layers, code = keras.layers, latent_dim + classes
 
@@ -197,13 +178,8 @@ class VAE(BuildsOnCompile, keras.Model):
     def importance_weighted_bound(self, x: Any, k: int = 500, seed: int = 0) -> Array:
         """A lower bound on log p(x) in nats, (batch,), which rises towards it with k.
 
-        Args:
-            x: (batch, size, size), binary; with classes a pair, (images, labels).
-            k: samples of q(z | x) an image; for 1 it is an estimate of the ELBO.
-            seed: of the samples.
-
-        A ValueError if k is below 1.
-
+        `x` are binary images (batch, size, size); with classes a pair, (images, labels). It takes k
+        samples of q(z | x) an image; for 1 it is an estimate of the ELBO. ValueError for k below 1.
         Source: Burda, Grosse & Salakhutdinov (2016), Importance weighted autoencoders.
         """
         if k < 1:
@@ -238,7 +214,6 @@ class VAE(BuildsOnCompile, keras.Model):
 
         Each of the `rounds` encodes the images (batch, size, size) as they are filled so far, and
         decodes the mean of q; `observed` is boolean, of one image's shape.
-
         Source: Rezende, Mohamed & Wierstra (2014), who draw where this takes the mean.
         """
         filled = np.where(observed, x, 0).astype(np.float32)
@@ -249,7 +224,3 @@ class VAE(BuildsOnCompile, keras.Model):
     def sample(self, n: int, seed: int = 0, labels: Any = None) -> Array:
         """The pixel probabilities of n draws from the prior, (n, size, size)."""
         return self.decode(keras.random.normal((n, self.latent_dim), seed=seed), labels)
-
-    def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
-        return {**super().get_config(), **self.settings}

@@ -167,15 +167,13 @@ def text_without_keras(max_steps: int | None = None) -> tuple[Any, dict[str, Any
         The model and its record; the validation loss is on held-out pages of the other four
         libraries, near-duplicates of training pages included, in nats per character.
     """
-    pages = [page for page in datasets.reference_pages() if page.library != "keras"]
-    train, validation = (
-        datasets.joined(pages, split, deduplicate=False) for split in ("train", "validation")
-    )
-    tokenizer = text.CharacterTokenizer.fit(train, min_count=50)
-    windows = text.contiguous_streams(tokenizer.encode(train), streams=128, length=64)
+    libraries = ("numpy", "pandas", "scipy", "sklearn")
+    data = datasets.text(deduplicate=False, libraries=libraries)
+    tokenizer = text.CharacterTokenizer.fit(data.train, min_count=50)
+    windows = text.contiguous_streams(tokenizer.encode(data.train), streams=128, length=64)
     model = TextGenerator(tokenizer.vocab_size, 64, 256, tokenizer=tokenizer)
-    source = f"{datasets.text().source}; without keras"
-    held_out = tokenizer.encode(validation)
+    source = f"{data.source}; without keras"
+    held_out = tokenizer.encode(data.validation)
     return model, one_pass(model, windows, held_out, max_steps) | {"trained_on": source}
 
 

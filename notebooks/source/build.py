@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import inspect
 import math
 import re
 import sys
@@ -123,7 +124,7 @@ def execute(notebook: Any, folder: Path) -> tuple[int, int]:
     )
     # One more cell asks the kernel for its memory; it is not part of what is timed or stored.
     probe = nbformat.v4.new_code_cell(
-        "from course_utils import runtime; print(runtime.peak_memory_mb())"
+        f"{inspect.getsource(peak_memory_mb)}\nprint(peak_memory_mb())"
     )
     cells = list(notebook.cells)
     start = time.perf_counter()
@@ -140,6 +141,24 @@ def execute(notebook: Any, folder: Path) -> tuple[int, int]:
         client.execute_cell(probe, len(cells))
         notebook.cells.pop()
     return math.ceil(seconds), round(float(probe.outputs[0].text))
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process so far, in MB (10^6 bytes)."""
+    import contextlib
+    import sys
+    from pathlib import Path
+
+    if sys.platform == "win32":
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset) / 1e6
+    with contextlib.suppress(OSError):  # Linux; getrusage would count the parent before exec
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS: in bytes
 
 
 def clean(notebook: Any) -> None:

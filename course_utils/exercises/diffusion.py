@@ -1,0 +1,1 @@
+"""Questions of 05b_diffusion."""

@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from course_utils.images import checked
 from course_utils.training import BuildsOnCompile
 
 Array = np.ndarray[Any, Any]
@@ -18,9 +17,7 @@ TIMES, CLASSES = 1000, 10
 
 def _block(x: Any, told: Any, width: int) -> Any:
     """A residual block of two convolutions; what it is told scales and shifts it in between."""
-    scale, shift = ops.split(
-        layers.Reshape((1, 1, 2 * width))(layers.Dense(2 * width)(told)), 2, -1
-    )
+    scale, shift = ops.split(layers.Dense(2 * width)(told)[:, None, None], 2, -1)
     h = layers.Conv2D(width, 3, padding="same")(layers.ReLU()(layers.LayerNormalization()(x)))
     h = layers.ReLU()(layers.LayerNormalization()(h) * (1 + scale) + shift)
     h = layers.Conv2D(width, 3, padding="same", kernel_initializer="zeros")(h)
@@ -49,8 +46,8 @@ class Diffusion(BuildsOnCompile, keras.Model):
 
     def build(self, input_shape: Any = None) -> None:
         """Make the network, from images, features of time and one-hot classes to v."""
-        (wide, narrow), half = self.widths, self.size // 2
-        inputs = [layers.Input(shape) for shape in ((2 * half, 2 * half), (64,), (CLASSES,))]
+        (wide, narrow), size, half = self.widths, self.size, self.size // 2
+        inputs = [layers.Input(shape) for shape in ((size, size), (64,), (CLASSES,))]
         told = layers.Dense(128, "relu")(ops.concatenate(inputs[1:], -1))
         told = layers.Dense(128, "relu")(told)
         x = ops.transpose(ops.reshape(inputs[0], (-1, half, 2, half, 2)), (0, 1, 3, 2, 4))
@@ -65,7 +62,7 @@ class Diffusion(BuildsOnCompile, keras.Model):
             x = _block(ops.concatenate([x, kept.pop()], -1), told, wide)
         x = layers.Conv2D(4, 3, padding="same", kernel_initializer="zeros")(layers.ReLU()(x))
         x = ops.transpose(ops.reshape(x, (-1, half, half, 2, 2)), (0, 1, 3, 2, 4))
-        self.network = keras.Model(inputs, ops.reshape(x, (-1, 2 * half, 2 * half)))
+        self.network = keras.Model(inputs, ops.reshape(x, (-1, size, size)))
 
     @tf.function(reduce_retracing=True)
     def velocity(self, x: Any, t: Any, told: Any) -> Any:
@@ -82,9 +79,9 @@ class Diffusion(BuildsOnCompile, keras.Model):
         a = ops.take(ops.convert_to_tensor(self.alpha_bar), t)[:, None, None]
         noise = keras.random.normal(ops.shape(x_0), seed=self.seeds)
         kept = ops.cast(keras.random.uniform((n, 1), seed=self.seeds) > 0.1, "float32")
-        x_t = ops.sqrt(a) * x_0 + ops.sqrt(1 - a) * noise
-        v = self.velocity(x_t, t, kept * ops.one_hot(x[1], CLASSES))
-        return ops.square(v - ops.sqrt(a) * noise + ops.sqrt(1 - a) * x_0)
+        x_t, told = ops.sqrt(a) * x_0 + ops.sqrt(1 - a) * noise, kept * ops.one_hot(x[1], CLASSES)
+        right = ops.sqrt(a) * noise - ops.sqrt(1 - a) * x_0
+        return ops.square(self.velocity(x_t, t, told) - right)
 
     def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, **_: Any) -> Any:
         """The mean squared error of v; `fit` calls it."""
@@ -93,8 +90,8 @@ class Diffusion(BuildsOnCompile, keras.Model):
     def denoise(self, x_t: Any, t: int, labels: Any = None, guidance: float = 0.0) -> Array:
         """The model's guess of x_0, (batch, size, size) in [-1, 1], from x_t.
 
-        With guidance w it is the guess with the class, plus w times what the class has changed.
-        Classes, (batch,), are left out with None. A ValueError for a class or w that cannot be.
+        With guidance w it is the guess with the class, (batch,), plus w times what the class has
+        changed; None leaves the class out. A ValueError for a class or w that cannot be.
         """
         if not (labels is None or np.isin(labels, range(CLASSES)).all()):
             raise ValueError(f"labels must be classes from 0 to {CLASSES - 1}, got {labels}")
@@ -131,8 +128,7 @@ class Diffusion(BuildsOnCompile, keras.Model):
         even = np.linspace(TIMES, 0, max(steps, 0) + 1) if isinstance(steps, int) else [*steps, 0]
         times = np.round(even).astype(int)
         if len(times) < 2 or times[0] > TIMES or (np.diff(times) >= 0).any():
-            wanted = f"must be from 1 to {TIMES}, or times that fall, from {TIMES} at most to 1"
-            raise ValueError(f"steps {wanted}; got {steps}")
+            raise ValueError(f"steps must be 1 to {TIMES}, or times that fall in it; got {steps}")
         shape, rng = (n, self.size, self.size), np.random.default_rng(seed)
         normal = partial(rng.standard_normal, shape, np.float32)
         x = normal()
@@ -154,11 +150,3 @@ class Diffusion(BuildsOnCompile, keras.Model):
         """Draw n grey images, (n, size, size) in [0, 1]; the options are those of `path`."""
         *_, (_, x, _) = self.path(n, seed, labels, **options)
         return np.clip((x + 1) / 2, 0, 1).astype(np.float32)
-
-    def fill(self, x: Any, observed: Any, **options: Any) -> Array:
-        """Draw what is not observed, (batch, size, size), roughly from p(hidden | observed).
-
-        The options are those of `path`.
-        """
-        known = checked(x, self.size), observed
-        return self.sample(len(x), **{"eta": 1.0, "rounds": 3} | options, known=known)

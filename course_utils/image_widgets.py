@@ -107,6 +107,23 @@ def erase_page(
     return picture([np.concatenate([x, x * seen, *filled])], words, zoom=5)
 
 
+def denoise_page(
+    paths: dict[float, list[tuple[int, Array, Array]]],
+    judge: DigitClassifier,
+    step: int,
+    guidance: float,
+) -> str:
+    """Noisy images after a step, above the guesses that led there: those of `Diffusion.path`.
+
+    There is one of the `paths` for each amount of guidance.
+    """
+    t, x, guess = paths[guidance][step - 1]
+    shown = (np.array([x, guess], np.float32) + 1) / 2
+    read = ", ".join(f"{row.argmax()} ({row.max():.0%})" for row in judge.probabilities(shown[1]))
+    words = f"After step {step} of {len(paths[guidance])} with guidance {guidance:g}, at t = {t}. "
+    return picture([*shown], f"{words}Bottom: what the network took them for, read as {read}.")
+
+
 def errors_page(predicted: dict[str, Array], images: Array, labels: Array) -> str:
     """Accuracy of some classifiers, and the images that each gets wrong, at most 24 of them.
 

@@ -83,6 +83,7 @@ STEPS: dict[str, Callable[[Notebook], None]] = {
     "03c_attention": viewer("course-attention", "at", "head"),
     "04a_text_generation": text_generation,
     "04b_image_generation": images,
+    "05b_diffusion": viewer("course-denoise", "step", "guidance"),
 }
 
 

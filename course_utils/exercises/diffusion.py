@@ -3,8 +3,10 @@
 from typing import Any
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from course_utils.exercises import Function, NumberToBeat, result
+from course_utils.images import checked
 from course_utils.metrics import frechet_distance
 
 
@@ -49,22 +51,37 @@ guided = Function(
 )
 
 
-def _times_mistake(task: Any, choose: Any) -> str | None:
-    times = np.asarray(result(choose, task.model.alpha_bar.copy()))
-    if times.shape != (10,) or not np.array_equal(times, times.round()):
-        return f"ten whole numbers are wanted, got shape {times.shape}: {times}"
-    made = task.model.sample(200, 3, np.arange(200) % 10, steps=times.astype(int).tolist())
-    return task.verdict(frechet_distance(task.features(made), task.real), "(Fréchet)")
+def _draw_mistake(task: Any, draw: Any) -> str | None:
+    model, own, calls = task.model, task.model.denoise, []
+
+    def counted(x: Any, t: int, labels: Any = None, guidance: float = 0.0) -> Any:
+        calls.append(len(x) * (2 if guidance else 1))
+        return own(x, t, labels, guidance)
+
+    model.denoise = counted
+    try:
+        images = checked(result(draw, model, np.arange(200) % 10), model.size)
+    finally:
+        model.denoise = own
+    if len(images) != 200:
+        return f"one image for each of the 200 labels is wanted, got {len(images)}"
+    if not 0 < sum(calls) <= 5000:
+        return f"{sum(calls)} guesses were made; 1 to 5000, and a guided one counts twice"
+    apart = cdist(images.reshape(200, -1), task.images.reshape(len(task.images), -1)).min(axis=1)
+    if np.median(apart) < 1e-3:
+        return "some of these are the real images: that is copying, not drawing"
+    score = frechet_distance(task.features(images), task.features(task.images))
+    return task.verdict(score, "Fréchet distance")
 
 
 beat_this = NumberToBeat(
-    "Write choose_times(alpha_bar): the ten times, falling, at which to call the network.",
-    "model features real score",
-    _times_mistake,
-    "Where does the guess still change? Print the path at even times: some of its steps do little. "
-    "Spread the times evenly in another quantity than t, such as a power of it.",
+    "Write draw(model, labels): 200 images in [0, 1] out of 25 guesses each.",
+    "model features images score",
+    _draw_mistake,
+    "Guidance makes two guesses a step, so it leaves half of the steps. How much is lost with half "
+    "of the steps, and how much is gained with a little guidance? Is it needed at every time?",
     """
-def choose_times(alpha_bar):
-    return 1 + np.round(999 * np.linspace(1, 0, 11)[:-1] ** 1.5)
+def draw(model, labels):
+    return model.sample(len(labels), 3, labels, steps=12, guidance=0.25)
 """,
 )

@@ -42,7 +42,7 @@ class Diffusion(BuildsOnCompile, keras.Model):
         """Set the image's size and the number of channels at a half and at a quarter of it."""
         super().__init__(**kwargs)
         self.settings = {"widths": [*widths], "size": size}
-        self.size, self.widths, self.seeds = size, [*widths], keras.random.SeedGenerator()
+        self.size, self.widths = size, widths
 
     def build(self, input_shape: Any = None) -> None:
         """Make the network, from images, features of time and one-hot classes to v."""
@@ -63,6 +63,7 @@ class Diffusion(BuildsOnCompile, keras.Model):
         x = layers.Conv2D(4, 3, padding="same", kernel_initializer="zeros")(layers.ReLU()(x))
         x = ops.transpose(ops.reshape(x, (-1, half, half, 2, 2)), (0, 1, 3, 2, 4))
         self.network = keras.Model(inputs, ops.reshape(x, (-1, size, size)))
+        self.seeds = keras.random.SeedGenerator()
 
     @tf.function(reduce_retracing=True)
     def velocity(self, x: Any, t: Any, told: Any) -> Any:
@@ -83,7 +84,7 @@ class Diffusion(BuildsOnCompile, keras.Model):
         right = ops.sqrt(a) * noise - ops.sqrt(1 - a) * x_0
         return ops.square(self.velocity(x_t, t, told) - right)
 
-    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, **_: Any) -> Any:
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, *_: Any) -> Any:
         """The mean squared error of v; `fit` calls it."""
         return ops.mean(y_pred)
 

@@ -341,7 +341,7 @@ def digits_diffusion(max_steps: int | None = None) -> tuple[Any, dict[str, Any]]
         The model and its record; the losses are the mean squared error of v a pixel, `frechet` is
         that of 500 samples, classes in turn, as for `digits_gan`.
     """
-    data, model, steps = datasets.digits(), Diffusion(), 10_000
+    data, model, steps = datasets.digits(), Diffusion(), 6_000
     model.compile(adamw(steps, 2e-3, weight_decay=0.01), jit_compile=False)  # slower with XLA
     batches = image_batches(
         data.train.images, data.train.labels, batch_size=64, steps=steps, **DIFFUSION_AUGMENTATION

@@ -8,6 +8,7 @@ import keras
 
 from course_utils import download
 from course_utils.models.chorale import ChoraleModel
+from course_utils.models.diffusion import Diffusion
 from course_utils.models.masked import DigitClassifier, MaskedImageModel
 from course_utils.models.recurrent import TextGenerator
 from course_utils.models.rows import RowModel
@@ -16,7 +17,7 @@ from course_utils.models.vae import VAE
 # Classes of the models; a checkpoint's description names its own.
 KINDS: tuple[Any, ...] = (
     *(TextGenerator, MaskedImageModel, DigitClassifier, VAE, RowModel, ChoraleModel),
-    keras.Sequential,
+    *(Diffusion, keras.Sequential),
 )
 
 

@@ -23,6 +23,7 @@ from course_utils.exercises import (
     audio_generation,
     background,
     concepts,
+    diffusion,
     image_generation,
     recurrent_networks,
     start_here,
@@ -31,6 +32,7 @@ from course_utils.exercises import (
 from course_utils.exercises import text_generation as lesson
 from course_utils.images import Images
 from course_utils.metrics import bits_per_character
+from course_utils.models.diffusion import Diffusion
 from course_utils.models.ngram import NGram
 from course_utils.models.vae import VAE, bernoulli_log_prob, kl_divergence
 
@@ -57,6 +59,9 @@ QUESTIONS = {
     "image_generation.best_answer": image_generation.best_answer,
     "image_generation.losses": image_generation.losses,
     "image_generation.beat_this": image_generation.beat_this,
+    "diffusion.noise": diffusion.noise,
+    "diffusion.guided": diffusion.guided,
+    "diffusion.beat_this": diffusion.beat_this,
     "text_generation.bits": lesson.bits,
     "text_generation.temperature": lesson.temperature,
     "text_generation.beat_this": lesson.beat_this,
@@ -380,6 +385,20 @@ MISTAKES = [
         ),
         "overflows",
     ),
+    (diffusion.noise, lambda x, v, a: a**0.5 * x - (1 - a) ** 0.5 * v, "that is the image"),
+    (diffusion.noise, lambda x, v, a: (1 - a) * x + a * v, "an amount is the root of it"),
+    (diffusion.noise, lambda x, v, a: a**0.5 * x + (1 - a) ** 0.5 * v, "factors are exchanged"),
+    (diffusion.noise, lambda x, v, a: (1 - a) ** 0.5 * x - a**0.5 * v, "check the sign of v"),
+    (diffusion.noise, lambda x, v, a: v, "only at t = 0"),
+    (diffusion.noise, lambda x, v, a: x[0], "as many as x has"),
+    (diffusion.noise, lambda x, v, a: x, "expected [0.9"),
+    (diffusion.guided, lambda t, u, w: u + w * (t - u), "w = 0 must give the guess with the class"),
+    (diffusion.guided, lambda t, u, w: t - w * (t - u), "goes away from the class"),
+    (diffusion.guided, lambda t, u, w: u + w * (u - t), "two guesses are exchanged"),
+    (diffusion.guided, lambda t, u, w: t + w * u, "taken off, not added"),
+    (diffusion.guided, lambda t, u, w: (t + w * u) / (1 + w), "guidance goes beyond"),
+    (diffusion.guided, lambda t, u, w: 4 * t - 3 * u, "right for w = 3 alone"),
+    (diffusion.guided, lambda t, u, w: t, "expected [ 1.7"),
 ]
 
 
@@ -837,6 +856,51 @@ def test_two_groups_beat_the_number(capsys):
     assert "the number to beat is 0.05" in capsys.readouterr().out
 
 
+# --- beat this number, with as many guesses -------------------------------------------------------
+
+
+def set_guesses():
+    """A denoiser of pixels that are 0.2 or 0.8, too timid without guidance; features are pixels."""
+    model = Diffusion((8, 8), 2)
+
+    def denoise(x, t, labels=None, guidance=0.0):
+        a, bold = model.alpha_bar[t], 0.6 if guidance else 0.4
+        return bold * np.tanh(bold * np.sqrt(a) * x / (1 - a))
+
+    model.denoise = denoise
+    rng = np.random.default_rng(0)
+    images = 0.2 + 0.6 * rng.integers(0, 2, (500, 2, 2)) + rng.normal(0, 0.05, (500, 2, 2))
+    diffusion.beat_this.set_task(model, Eye().features, images, score=0.03)
+    return model, images
+
+
+def drawn(**options):
+    return lambda model, labels: model.sample(len(labels), 3, labels, **options)
+
+
+GUESS_CHEATS = {
+    "plain": (drawn(steps=25), "not better yet; see the hint"),
+    "too many steps": (drawn(steps=26), "5200 guesses were made"),
+    "too many guided": (drawn(steps=13, guidance=0.25), "a guided one counts twice"),
+    "no guess": (lambda model, labels: set_guesses()[1][:200], "0 guesses were made"),
+    "copies": (
+        lambda model, labels: (model.denoise(np.zeros((9, 2, 2)), 5), set_guesses()[1][:200])[1],
+        "that is copying",
+    ),
+    "too few": (lambda model, labels: model.sample(10), "200 labels is wanted, got 10"),
+    "not in range": (lambda model, labels: np.full((200, 2, 2), -1.0), "expected 0 to 1"),
+    "returns nothing": (lambda model, labels: None, "end it with a return statement"),
+}
+
+
+def test_a_little_guidance_beats_the_number_and_nothing_is_left_behind(capsys):
+    model, _ = set_guesses()
+    own = model.denoise
+    assert diffusion.beat_this.feedback(drawn(steps=12, guidance=0.25)) == "Right."
+    assert "Fréchet distance; the number to beat is 0.030" in capsys.readouterr().out
+    assert model.denoise is own
+
+
 # --- what all of them have in common -------------------------------------------------------------
 
 
@@ -899,6 +963,7 @@ CHALLENGES = {
     "attention": (attention.beat_this, set_letters, LETTER_CHEATS),
     "variational_autoencoder": (variational_autoencoder.beat_this, set_codes, CODE_CHEATS),
     "image_generation": (image_generation.beat_this, set_decoder, DRAWING_CHEATS),
+    "diffusion": (diffusion.beat_this, set_guesses, GUESS_CHEATS),
 }
 
 

@@ -180,6 +180,27 @@ def test_each_model_fills_what_is_erased(autoencoder):
             assert re.search(r"all 0.25, read as \d \(\d+%\); all 0.75, read as \d", words)
 
 
+def test_every_step_and_guidance_has_a_page(autoencoder):
+    _, judge, _ = autoencoder
+    rng, paths = np.random.default_rng(0), {}
+    for guidance in (0, 2):
+        pairs = rng.uniform(-1, 1, (3, 2, 10, 28, 28)).astype(np.float32)
+        paths[guidance] = [(t, *pair) for t, pair in zip((600, 300, 0), pairs, strict=True)]
+    said = set()
+    for guidance, stops in paths.items():
+        for step, (t, x, guess) in enumerate(stops, start=1):
+            page = image_widgets.denoise_page(paths, judge, step, guidance)
+            picture, alternative, words = parts(page)
+            shown = (1 - picture[..., 0]).reshape(2, 28, 10, 28).swapaxes(1, 2)
+            np.testing.assert_allclose(shown, (np.array([x, guess]) + 1) / 2, atol=0.01)
+            wanted = f"After step {step} of 3 with guidance {guidance}, at t = {t}. "
+            assert alternative == words and words.startswith(wanted)
+            read = judge.probabilities((guess + 1) / 2).argmax(axis=1)
+            assert re.findall(r"(\d) \(\d+%\)", words) == [str(digit) for digit in read]
+            said.add(words)
+    assert len(said) == 6
+
+
 def test_sliders_change_the_page():
     part = image_widgets.sliders(
         lambda **at: f"<p>{at}</p>", "course-part", digit=(3, 0, 9), hidden_rows=(1, 1, 5)

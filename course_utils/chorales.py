@@ -21,8 +21,7 @@ class Chorale:
     """A chorale, such as `"BWV 66.6"`, on a time grid that begins on a beat.
 
     `notes`, (T, 4): MIDI note numbers of soprano, alto, tenor and bass; 0 is a rest. `onsets`,
-    (T, 4): True where the note was struck at this step or since the step before, False where it
-    is held or the voice rests.
+    (T, 4): True where a note was struck at this step or since the step before.
     """
 
     title: str

@@ -78,10 +78,9 @@ def fetch(name: str) -> Path:
     failures, zipped, cached = [], entry.file.endswith(".zip"), cache_folder() / entry.file
     if zipped and cached.is_file() and sha256(cached) != entry.sha256:
         cached.unlink()  # pooch compares hashes of whole files only
+    known = {entry.file: None if zipped else f"sha256:{entry.sha256}"}
     for url in entry.urls:
-        known = {entry.file: None if zipped else f"sha256:{entry.sha256}"}
-        urls = {entry.file: url}
-        settings = {"registry": known, "urls": urls, "retry_if_failed": RETRIES}
+        settings = {"registry": known, "urls": {entry.file: url}, "retry_if_failed": RETRIES}
         mirror = pooch.create(cache_folder(), "", **settings)
         try:  # a file in the cache is used if its hash is right, and replaced if not
             downloader = pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS)

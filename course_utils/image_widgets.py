@@ -31,10 +31,8 @@ def latent_page(
     `codes` (N, latent_dim) are means of q; a ValueError if the model has another latent_dim.
     """
     if np.shape(codes)[-1] != model.latent_dim:
-        raise ValueError(
-            f"the codes have {np.shape(codes)[-1]} dimensions and the model {model.latent_dim}; "
-            "make them with the encode method of this model"
-        )
+        found = f"the codes have {np.shape(codes)[-1]} dimensions and the model {model.latent_dim}"
+        raise ValueError(f"{found}; make them with the encode method of this model")
     z = np.repeat(np.asarray(codes)[image : image + 1], 9, axis=0)
     z[1, dimension], z[2:, dimension] = value, range(-3, 4)
     p = judge.probabilities(decoded := model.decode(z))

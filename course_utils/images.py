@@ -76,9 +76,8 @@ def checked(images: Any, size: int = 28) -> Array:
     if x.ndim != 3 or x.shape[1:] != (size, size):
         raise ValueError(f"images of shape {x.shape}; expected (N, {size}, {size})")
     if len(x) and not (x.min() >= 0 and x.max() <= 1):
-        raise ValueError(
-            f"grey values from {x.min():g} to {x.max():g}; expected 0 to 1: divide bytes by 255"
-        )
+        found = f"grey values from {x.min():g} to {x.max():g}"
+        raise ValueError(f"{found}; expected 0 to 1: divide bytes by 255")
     return x
 
 

@@ -44,16 +44,12 @@ def setup(notebook: str | None = None, seed: int = 0) -> None:
 
         keras.utils.set_random_seed(seed)
     total, free = _memory_mb()
-    print(
-        f"Python {platform.python_version()}, TensorFlow {tf.__version__}, "
-        f"Keras {keras.__version__} on {cores} CPU core{'s' if cores > 1 else ''}, "
-        f"{free / 1000:.1f} of {total / 1000:.1f} GB memory free; seed {seed}"
-    )
+    versions = f"Python {platform.python_version()}, TensorFlow {tf.__version__}, "
+    versions += f"Keras {keras.__version__} on {cores} CPU core{'s' if cores > 1 else ''}"
+    print(f"{versions}, {free / 1000:.1f} of {total / 1000:.1f} GB memory free; seed {seed}")
     if free < NOTEBOOK_MEMORY_MB:
-        print(
-            f"Only {free:.0f} MB are free and a notebook may need {NOTEBOOK_MEMORY_MB} MB: shut "
-            "other kernels down first (Kernel → Shut Down All Kernels…)."
-        )
+        least = f"Only {free:.0f} MB are free and a notebook may need {NOTEBOOK_MEMORY_MB} MB"
+        print(f"{least}: shut other kernels down first (Kernel → Shut Down All Kernels…).")
 
 
 def available_cores() -> int:

@@ -29,10 +29,8 @@ class Progress(keras.callbacks.Callback):
         self._steps, seconds = self._steps + 1, time.perf_counter() - self._start
         if seconds - self._shown >= self.every_seconds:
             steps, self._shown = self.params.get("steps"), seconds
-            place = f"step {self._steps}" + (
-                f" of {steps * self.params['epochs']}" if steps else ""
-            )
-            self.line.value = f"{place}, loss {logs['loss']:.3f}, {seconds:.0f} s"
+            last = f" of {steps * self.params['epochs']}" if steps else ""
+            self.line.value = f"step {self._steps}{last}, loss {logs['loss']:.3f}, {seconds:.0f} s"
 
     def on_train_end(self, logs: Any = None) -> None:
         """Say that it is over."""

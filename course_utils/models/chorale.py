@@ -35,19 +35,14 @@ class ChoraleModel(BuildsOnCompile, keras.Model):
     """
 
     def __init__(
-        self,
-        units: int = 256,
-        hidden: int = 256,
-        dropout: float = 0.3,
-        pitches: int = 88,
-        **kw: Any,
+        self, units: int = 256, hidden: int = 256, dropout: float = 0.3, pitches: int = 88
     ) -> None:
         """Make a model with `units` numbers in the GRU's state and `hidden` in the dense layers.
 
         A share `dropout` of all that they read is set to zero in training. Frames have `pitches`
         columns, the lowest pitch first.
         """
-        super().__init__(**kw)
+        super().__init__()
         self.settings = {"units": units, "hidden": hidden, "dropout": dropout, "pitches": pitches}
         self.pitches, self.hidden = pitches, hidden
         self.rnn = keras.layers.GRU(units, return_sequences=True)
@@ -120,9 +115,7 @@ class ChoraleModel(BuildsOnCompile, keras.Model):
         log_p, chosen = self.notes(context, x, before, earlier, training)
         return ops.sum(chosen * log_p, axis=(2, 3))
 
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, *_: Any, **__: Any
-    ) -> Any:
+    def compute_loss(self, x: Any, y: Any = None, y_pred: Any = None, *_: Any, **__: Any) -> Any:
         """Minus the mean log-probability of the frames that y marks with 1; `fit` calls it."""
         return -ops.sum(y * y_pred) / ops.sum(y)
 
@@ -220,8 +213,6 @@ def checked(roll: Any, pitches: int) -> Array:
     """A piece as an array (frames, pitches) of 0 and 1; a ValueError if it is none."""
     roll = np.asarray(roll)
     if roll.ndim != 2 or roll.shape[1] != pitches or not np.isin(roll, (0, 1)).all():
-        raise ValueError(
-            f"got a roll of shape {roll.shape} with values {np.unique(roll)[:5]}; expected "
-            f"(frames, {pitches}) of 0 and 1"
-        )
+        found = f"got a roll of shape {roll.shape} with values {np.unique(roll)[:5]}"
+        raise ValueError(f"{found}; expected (frames, {pitches}) of 0 and 1")
     return roll

@@ -38,9 +38,9 @@ class Diffusion(BuildsOnCompile, keras.Model):
     # The share of the signal's variance that is left: 1 at time 0, and 1% of its size at the end.
     alpha_bar = (np.cos(np.linspace(0, np.arccos(0.01), TIMES + 1)) ** 2).astype(np.float32)
 
-    def __init__(self, widths: Sequence[int] = (32, 96), size: int = 28, **kwargs: Any) -> None:
+    def __init__(self, widths: Sequence[int] = (32, 96), size: int = 28) -> None:
         """Set the image's size and the number of channels at a half and at a quarter of it."""
-        super().__init__(**kwargs)
+        super().__init__()
         self.settings = {"widths": [*widths], "size": size}
         self.size, self.widths = size, widths
 

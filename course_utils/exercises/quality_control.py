@@ -1,0 +1,1 @@
+"""Questions of 05c_quality_control."""

@@ -947,12 +947,12 @@ def test_a_little_guidance_beats_the_number_and_nothing_is_left_behind(capsys):
 
 
 def set_attack():
-    """Images of which some are cheap for every model; members are a little cheaper for their own."""
+    """Some images are cheap for every model; members are a little cheaper for their own."""
     rng = np.random.default_rng(0)
     member, cheap = np.arange(400) < 200, rng.normal(0, 10, 400)
     references = cheap[:, None] + rng.normal(0, 1, (400, 2))
     own = cheap + 3 * member + rng.normal(0, 1, 400)
-    quality_control.beat_this.set_task(own, references, member, score=0.4)
+    quality_control.beat_this.set_task(own, references, member, score=0.3)
     return quality_control.beat_this
 
 

@@ -87,7 +87,9 @@ def test_z_and_p_are_those_of_the_binomial(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_false_alarms_of_unmarked_texts_are_as_promised() -> None:
     trials = 4_000
-    p = np.array([MARK.detect(random_text(200), int(RNG.integers(2**63)))[1] for _ in range(trials)])
+    p = np.array(
+        [MARK.detect(random_text(200), int(RNG.integers(2**63)))[1] for _ in range(trials)]
+    )
     for level in (0.01, 0.1):
         error = np.sqrt(level / trials)
         assert level - 0.3 * level - 3 * error < np.mean(p <= level) < level + 3 * error
@@ -217,13 +219,9 @@ def test_nearer_to_members_is_a_share() -> None:
 
 def filter_page() -> Callable[..., Any]:
     pool = RNG.random((3_000, 28, 28))
-    report = dict.fromkeys(
-        ("Fréchet", "precision", "recall", "rarest class", "commonest"), 0.25
-    )
+    report = dict.fromkeys(("Fréchet", "precision", "recall", "rarest class", "commonest"), 0.25)
     names = {"sure": RNG.random(3_000), "read": np.arange(3_000) % 10, "pool": pool}
-    return lesson(
-        "filter_page", report=lambda chosen: report, image_widgets=image_widgets, **names
-    )
+    return lesson("filter_page", report=lambda chosen: report, image_widgets=image_widgets, **names)
 
 
 @pytest.mark.parametrize("balance", ["none", "by class"])

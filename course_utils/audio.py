@@ -1,4 +1,4 @@
-"""Sound: tones, levels, pitch, spectrograms and the way back, and a player with a fixed level.
+"""Sound: tones, levels, pitch, spectrograms, and a player with a fixed level.
 
 A sound is an array of samples in [-1, 1], `RATE` of them a second; time is the last axis.
 """
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from IPython.display import Audio
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter1d
 from scipy.signal import ShortTimeFFT, get_window
 
 RATE = 8_000  # samples a second
@@ -44,24 +43,6 @@ def tone(
             break
     envelope = 10 ** (-decay * t / 20) * np.minimum(1, t / 0.01)
     return (1 - brightness) * wave * envelope * np.minimum(1, (t[-1] - t) / 0.02)
-
-
-def choir(chords: NDArray[Any], seconds: float = 0.4) -> Floats:
-    """Chords of so many seconds each, (samples,) in [-1, 1]; a note that stays is held.
-
-    `chords`, (T, voices), are MIDI note numbers, 69 for 440 Hz; 0 is a rest.
-    """
-    chords, length = np.asarray(chords), round(RATE * seconds)
-    t = np.arange(length * len(chords)) / RATE
-    wave = np.zeros_like(t)
-    for number in np.unique(chords[chords > 0]):
-        sounding = np.repeat((chords == number).any(axis=1).astype(float), length)
-        frequency = 440 * 2 ** ((number - 69) / 12)
-        harmonics = (k for k in range(1, 5) if k * frequency < RATE / 2)
-        partials = sum(np.sin(2 * np.pi * frequency * k * t) / k**2 for k in harmonics)
-        wave += uniform_filter1d(sounding, 240) * partials  # 30 ms from silence to full
-    wave *= 0.8 + 0.2 * np.exp(-5 * (t % seconds))  # a pulse, so that chords can be counted
-    return wave / max(1e-9, np.abs(wave).max())
 
 
 def level(wave: Any) -> float:
@@ -123,40 +104,7 @@ def spectrogram(wave: Any) -> Floats:
 
     Each frame sees `FRAME` samples through a Hann window. A sine of amplitude 1 has magnitude 1.
     """
-    return np.abs(_transform().stft(np.asarray(wave, float)))
-
-
-def griffin_lim(magnitudes: Any, samples: int, rounds: int = 32, seed: int = 0) -> Floats:
-    """A sound, (..., samples), whose `spectrogram` is close to the magnitudes.
-
-    The phases start at random; each round goes to the sound and back and keeps the phases, with
-    a momentum. A ValueError for negative magnitudes or a wrong shape.
-
-    Source: Griffin & Lim (1984), Signal estimation from modified short-time Fourier transform;
-    Perraudin et al. (2013), A fast Griffin-Lim algorithm, for the momentum.
-    """
-    magnitudes, transform = np.asarray(magnitudes, float), _transform()
-    shape = (FRAME // 2 + 1, transform.p_num(samples))
-    if (got := magnitudes.shape[-2:]) != shape:
-        raise ValueError(f"a spectrogram of {samples} samples has shape {shape}, got {got}")
-    if not (magnitudes >= 0).all():
-        mend = "are these decibels? audio.from_picture undoes the logarithm"
-        raise ValueError(
-            f"a spectrogram has no negative values, got {magnitudes.min():.3g}; {mend}"
-        )
-    rng = np.random.default_rng(seed)
-    phases = np.exp(2j * np.pi * rng.random(magnitudes.shape))
-    before = np.zeros_like(phases)
-    for _ in range(rounds):
-        heard = transform.stft(transform.istft(magnitudes * phases, k1=samples))
-        phases = heard + 0.99 * (heard - before)
-        before, phases = heard, phases / np.maximum(np.abs(phases), 1e-12)
-    return transform.istft(magnitudes * phases, k1=samples)
-
-
-def inverse_spectrogram(frames: Any, samples: int) -> Floats:
-    """The sound, (..., samples), of complex frames (..., bins, frames), overlapping and added."""
-    return np.asarray(_transform().istft(np.asarray(frames), k1=samples).real)
+    return np.abs(transform().stft(np.asarray(wave, float)))
 
 
 def to_picture(magnitudes: Any) -> Floats:
@@ -181,6 +129,7 @@ def centroid(wave: Any) -> Floats:
     return np.asarray((weights * frequencies).sum(axis=-1) / weights.sum(axis=-1))
 
 
-def _transform() -> ShortTimeFFT:
+def transform() -> ShortTimeFFT:
+    """SciPy's short-time Fourier transform behind `spectrogram`, with phases and a way back."""
     window = get_window("hann", FRAME)
     return ShortTimeFFT(2 * window / window.sum(), HOP, RATE)

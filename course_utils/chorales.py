@@ -101,12 +101,3 @@ def piano_roll(notes: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
     frame, voice = np.nonzero(notes)
     roll[frame, notes[frame, voice] - LOWEST] = 1
     return roll
-
-
-def roll_notes(roll: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
-    """The note numbers of every frame, the highest first, (T, most notes of a frame); 0 for none.
-
-    With four notes in each frame, and no voices crossed, it undoes `piano_roll`.
-    """
-    numbers = np.sort(np.where(roll, np.arange(roll.shape[1]) + LOWEST, 0), axis=1)[:, ::-1]
-    return numbers[:, : max(1, int(roll.sum(axis=1).max()))].astype(np.int16)

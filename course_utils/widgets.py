@@ -1,23 +1,18 @@
-"""Interactive parts. What a button or slider does is a plain function, so that tests can call it.
+"""The progress of `fit`, in place of Keras's own bar, whose output is never the same twice."""
 
-Text goes into `HTML.value`: an `Output` widget would leak its content into the cell's output.
-"""
-
-import html
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import ipywidgets as ipw
 import keras
-import numpy as np
 from IPython.display import display
-
-from course_utils.models.generation import TextModel
 
 
 class Progress(keras.callbacks.Callback):
-    """A line below the cell that says how far `fit` is; in place of Keras's own bar."""
+    """A line below the cell that says how far `fit` is.
+
+    It goes into `HTML.value`: an `Output` widget would leak into the cell's stored output.
+    """
 
     def __init__(self, every_seconds: float = 0.5) -> None:
         super().__init__()
@@ -42,76 +37,3 @@ class Progress(keras.callbacks.Callback):
     def on_train_end(self, logs: Any = None) -> None:
         """Say that it is over."""
         self.line.value = f"done in {time.perf_counter() - self._start:.0f} s"
-
-
-def playground_updates(
-    model: TextModel, prompt: str, top_k: int = 0, length: int = 300, **options: Any
-) -> Iterator[str]:
-    """What the playground shows while text is written, as HTML, after every tenth token.
-
-    That is the prompt in bold and the text so far, or the reason where the model refuses the
-    arguments. They are as in `TextModel.generate`, but a `top_k` of 0 keeps all tokens.
-    """
-    head = f"<strong>{html.escape(prompt)}</strong>"
-    try:
-        options["top_k"] = min(top_k, model.vocab_size) or None
-        for count, so_far in enumerate(model.stream(prompt, length, **options), start=1):
-            if count % 10 == 0 or count == length:
-                yield f"<pre>{head}{html.escape(so_far)}</pre>"
-    except ValueError as error:
-        yield f"<p role='alert'>{html.escape(str(error))}</p>"
-
-
-def next_token_table(model: TextModel, prompt: str, temperature: float, rows: int = 8) -> str:
-    """The most probable next tokens as an HTML table with bars; the reason where it cannot be made.
-
-    The `temperature` sharpens (below 1) or flattens (above 1) what the model gives.
-    """
-    try:
-        p = model.next_token_probabilities(prompt, temperature)
-    except ValueError as error:
-        return f"<p role='alert'>{html.escape(str(error))}</p>"
-    lines = []
-    for token in np.argsort(-p, kind="stable")[:rows]:
-        piece = html.escape(repr(model.tokenizer.decode([token])))
-        bar = f"<div style='background:#0072B2;height:0.8em;width:{120 * p[token]:.0f}px'></div>"
-        lines.append(f"<tr><td><code>{piece}</code></td><td>{p[token]:.1%}</td><td>{bar}</td></tr>")
-    head = "<table><caption>Most probable next tokens after the prompt</caption>"
-    head += "<tr><th>token</th><th>probability</th><th></th></tr>"
-    return head + "".join(lines) + "</table>"
-
-
-def text_playground(model: TextModel, prompt: str) -> ipw.VBox:
-    """A playground: prompt and sampling controls, the next-token table, text streamed on a click.
-
-    The model needs a tokenizer; the prompt is the one to start with.
-    """
-    controls = {
-        "prompt": ipw.Textarea(prompt, rows=3),
-        "temperature": ipw.FloatSlider(0.8, min=0.1, max=2.0, step=0.1),
-        "top_k": ipw.IntSlider(0, min=0, max=50, description="top k (0: all)"),
-        "top_p": ipw.FloatSlider(1.0, min=0.05, max=1.0, step=0.05, description="top p"),
-        "length": ipw.IntSlider(300, min=50, max=1000, step=50),
-        "seed": ipw.IntText(0),
-    }
-    for name, control in controls.items():
-        control.description = control.description or name
-        control.style.description_width = "7em"
-        control.layout.width = "14em" if name == "seed" else "32em"
-    button = ipw.Button(description="Generate", button_style="primary")
-    table = ipw.HTML().add_class("course-alternative")
-    output = ipw.HTML().add_class("course-generated")
-
-    def tabled(_: Any) -> str:
-        return next_token_table(model, controls["prompt"].value, controls["temperature"].value)
-
-    def generate(_: Any = None) -> None:
-        for update in playground_updates(model, **{k: part.value for k, part in controls.items()}):
-            output.value = update
-
-    for name in ("prompt", "temperature"):
-        ipw.dlink((controls[name], "value"), (table, "value"), tabled)
-    button.on_click(generate)
-    generate()
-    left = ipw.VBox([*controls.values(), button])
-    return ipw.VBox([ipw.HBox([left, table]), output])

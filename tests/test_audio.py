@@ -10,9 +10,19 @@ import zipfile
 import nbformat
 import numpy as np
 import pytest
+from scipy.ndimage import uniform_filter1d
 
 from course_utils import audio, chorales, datasets, download, image_widgets, sounds
 from lessons import LOUD_AT_LEAST, cells, function, sounds_in
+
+
+def of_lesson(wanted, **names):
+    """A function of the lesson."""
+    return function("04c_audio_generation", wanted, np=np, audio=audio, **names)
+
+
+griffin_lim = of_lesson("griffin_lim")
+choir = of_lesson("choir", uniform_filter1d=uniform_filter1d)
 
 
 @pytest.mark.parametrize("frequency", [98.0, 220.0, 440.0, 987.8])
@@ -64,7 +74,7 @@ def test_level():
 
 def test_choir_sounds_the_notes():
     chords = np.array([[69, 57, 0], [71, 57, 0], [71, 0, 0]])
-    made = audio.choir(chords, seconds=0.5)
+    made = choir(chords, seconds=0.5)
     assert len(made) == 12_000 and np.abs(made).max() == pytest.approx(1)
     frames = audio.spectrogram(made)
     for number, at, sounds_then in ((69, 30, True), (69, 90, False), (71, 90, True), (57, 90, True),
@@ -72,7 +82,7 @@ def test_choir_sounds_the_notes():
         height = frames[round(440 * 2 ** ((number - 69) / 12) / 31.25), at]
         assert (height > 0.1) == sounds_then, (number, at)
     assert audio.pitch(made[9_000:11_000]) == pytest.approx(493.88, rel=0.005)
-    assert audio.choir(np.zeros((2, 4), int)).max() == 0
+    assert choir(np.zeros((2, 4), int)).max() == 0
 
 
 def played_by(player):
@@ -133,7 +143,7 @@ def test_griffin_lim_finds_the_sound_again():
     def error(waves):
         return np.linalg.norm(audio.spectrogram(waves) - wanted) / np.linalg.norm(wanted)
 
-    few, many = (audio.griffin_lim(wanted, sounds.SAMPLES, n) for n in (0, 32))
+    few, many = (griffin_lim(wanted, sounds.SAMPLES, n) for n in (0, 32))
     assert error(many) < 0.12 < 0.35 < error(few)
     frequencies = 440 * 2 ** ((notes.labels["pitch"] - 69) / 12)
     cents = [1200 * np.log2(audio.pitch(w) / f) for w, f in zip(many, frequencies, strict=True)]
@@ -144,11 +154,11 @@ def test_griffin_lim_finds_the_sound_again():
 
 def test_griffin_lim_refuses_what_is_no_spectrogram():
     with pytest.raises(ValueError, match=r"no negative values, got -12; are these decibels"):
-        audio.griffin_lim(np.full((129, 67), -12.0), sounds.SAMPLES)
+        griffin_lim(np.full((129, 67), -12.0), sounds.SAMPLES)
     with pytest.raises(ValueError, match="no negative values, got nan"):
-        audio.griffin_lim(np.full((129, 67), np.nan), sounds.SAMPLES)
+        griffin_lim(np.full((129, 67), np.nan), sounds.SAMPLES)
     with pytest.raises(ValueError, match=re.escape("has shape (129, 67), got (128, 67)")):
-        audio.griffin_lim(np.ones((128, 67)), sounds.SAMPLES)
+        griffin_lim(np.ones((128, 67)), sounds.SAMPLES)
 
 
 def test_pictures_and_back():
@@ -249,6 +259,7 @@ def test_timbre_page_says_and_plays_what_was_asked_for():
     named |= {"directions": {"brightness": np.array([1.0, 0]), "decay": np.array([0, 1.0])}}
     named["z_test"] = np.stack([notes.labels["brightness"], notes.labels["decay"]], axis=1)
     named |= {"labels": notes.labels, "sounds": datasets.notes(1, 3)}
+    named["griffin_lim"] = griffin_lim
     named["heard"] = function("04c_audio_generation", "heard", **named)
     timbre_page = function("04c_audio_generation", "timbre_page", **named)
     for note in range(3):
@@ -277,7 +288,7 @@ def test_composer_page_shows_and_plays_each_key():
 
     named = {"np": np, "audio": audio, "image_widgets": image_widgets, "model": Model}
     named |= {n: getattr(chorales, n) for n in ("LOWEST", "note_name", "note_number", "piano_roll")}
-    named["pitches_21"] = chorales.LOWEST + np.arange(88)
+    named |= {"pitches_21": chorales.LOWEST + np.arange(88), "choir": choir}
     composer_page = function("04c_audio_generation", "composer_page", **named)
     for key, bass in (("C", 130.81), ("G", 98.0), ("Eb", 155.56), ("Bb", 116.54)):
         for bars in (2, 4):

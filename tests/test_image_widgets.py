@@ -186,11 +186,10 @@ def test_every_step_and_guidance_has_a_page(autoencoder):
     for guidance in (0, 2):
         pairs = rng.uniform(-1, 1, (3, 2, 10, 28, 28)).astype(np.float32)
         paths[guidance] = [(t, *pair) for t, pair in zip((600, 300, 0), pairs, strict=True)]
-    said = set()
+    said, denoise_page = set(), page_of("05b_diffusion", "denoise_page", paths=paths, judge=judge)
     for guidance, stops in paths.items():
         for step, (t, x, guess) in enumerate(stops, start=1):
-            page = image_widgets.denoise_page(paths, judge, step, guidance)
-            picture, alternative, words = parts(page)
+            picture, alternative, words = parts(denoise_page(step, guidance))
             shown = (1 - picture[..., 0]).reshape(2, 28, 10, 28).swapaxes(1, 2)
             np.testing.assert_allclose(shown, (np.array([x, guess]) + 1) / 2, atol=0.01)
             wanted = f"After step {step} of 3 with guidance {guidance}, at t = {t}. "

@@ -252,22 +252,6 @@ def test_logits_follow_the_order(model):
     assert model((images, turned)).numpy() == pytest.approx(logits, abs=1e-4)
 
 
-def test_fill_puts_predictions_where_something_was_hidden(model):
-    images, order = random_images(), random_orders()
-    filled = model.fill(images, order)
-    predicted = 1 / (1 + np.exp(-model((images, order)).numpy()))
-    assert filled.shape == images.shape
-    for image, original, listed, hidden in zip(filled, images, order, predicted, strict=True):
-        for place, patch in enumerate(listed):
-            row, column = 4 * (patch // 3), 4 * (patch % 3)
-            square = np.s_[row : row + 4, column : column + 4]
-            if place < VISIBLE:
-                assert np.array_equal(image[square], original[square])
-            else:
-                wanted = hidden[place - VISIBLE].reshape(4, 4)
-                assert image[square] == pytest.approx(wanted, abs=1e-5)
-
-
 @pytest.mark.parametrize("visible", [-1, 0, 9, 10])
 def test_something_is_seen_and_something_hidden(visible):
     wanted = f"visible must be from 1 to 8 of the 9 patches, got {visible}"

@@ -14,9 +14,9 @@ import pytest
 from course_utils import text, widgets
 from course_utils.models.recurrent import TextGenerator
 from course_utils.text import CharacterTokenizer
-from lessons import function
+from lessons import cells, function
 
-ALPHABET = "abc <&>\n"
+ALPHABET = "abc <&>\nRetuns-r"  # the last eight for the prompt of the lesson
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +49,26 @@ def html_of(widget):
     return own + [h for child in getattr(widget, "children", ()) for h in html_of(child)]
 
 
+@pytest.fixture(scope="module")
+def lesson(model):
+    """What the cells of the playground define, with a small model in place of the shipped one."""
+    names = {"shipped": model, "html": html, "ipw": ipw, "np": np}
+    for name in ("playground_updates", "next_token_table"):
+        names[name] = function("04a_text_generation", name, **names)
+    return names
+
+
 @pytest.fixture
-def playground(model):
-    return controls_of(widgets.text_playground(model, "abc"))
+def playground(lesson):
+    first, second = (c for c in cells("04a_text_generation") if "controls" in c)
+    names = dict(lesson)
+    *rest, last = second.strip().splitlines()
+    exec("\n".join([first, *rest, f"playground = {last}"]), names)
+    found = controls_of(names["playground"])
+    assert found[2].value.startswith("<pre><strong>Returns\n-------\n</strong>")
+    found[0]["prompt"].value = "abc"
+    found[0]["Generate"].click()
+    return found
 
 
 def steps(slider, count):
@@ -60,16 +77,16 @@ def steps(slider, count):
     return [int(v) if isinstance(slider, ipw.IntSlider) else float(v) for v in values]
 
 
-def test_updates_over_the_whole_slider_grid(model, playground):
+def test_updates_over_the_whole_slider_grid(lesson, playground):
     sliders, _, _ = playground
     grid = itertools.product(
         steps(sliders["temperature"], 4),
-        steps(sliders["top k (0: all)"], 3),
+        steps(sliders["top k"], 3),
         steps(sliders["top p"], 3),
     )
     for temperature, top_k, top_p in grid:
-        *_, last = widgets.playground_updates(
-            model, "a<b", top_k, 20, temperature=temperature, top_p=top_p
+        *_, last = lesson["playground_updates"](
+            "a<b", top_k, 20, temperature=temperature, top_p=top_p
         )
         assert last.startswith("<pre><strong>a&lt;b</strong>"), (temperature, top_k, top_p, last)
         assert len(re.findall(r"&\w+;|[^&]", written(last))) == 20
@@ -80,25 +97,23 @@ def written(update):
     return re.fullmatch(r"<pre><strong>.*?</strong>(.*)</pre>", update, re.DOTALL)[1]
 
 
-def test_each_update_continues_the_one_before(model):
-    updates = [*widgets.playground_updates(model, "abc", length=25)]
+def test_each_update_continues_the_one_before(lesson):
+    updates = [*lesson["playground_updates"]("abc", length=25)]
     assert len(updates) == 3  # after 10, 20 and 25 tokens
     parts = [written(update) for update in updates]
     assert parts[1].startswith(parts[0]) and parts[2].startswith(parts[1])
     assert parts[0] != parts[1] != parts[2]
 
 
-def test_written_text_is_escaped(model):
-    *_, update = widgets.playground_updates(model, "<", temperature=2.0)
+def test_written_text_is_escaped(lesson):
+    *_, update = lesson["playground_updates"]("<", temperature=2.0)
     inner = update.removeprefix("<pre><strong>&lt;</strong>").removesuffix("</pre>")
     assert "&lt;" in inner and "&amp;" in inner and "&gt;" in inner
     assert not re.search(r"[<>]|&(?!(lt|gt|amp|#x27|quot);)", inner)
 
 
-def test_the_text_is_that_of_generate(model):
-    import html
-
-    *_, update = widgets.playground_updates(model, "abc", 3, 40, temperature=0.9, top_p=0.8, seed=4)
+def test_the_text_is_that_of_generate(model, lesson):
+    *_, update = lesson["playground_updates"]("abc", 3, 40, temperature=0.9, top_p=0.8, seed=4)
     text = model.generate("abc", 40, temperature=0.9, top_k=3, top_p=0.8, seed=4)
     assert html.unescape(written(update)) == text
 
@@ -112,11 +127,11 @@ def test_the_text_is_that_of_generate(model):
         ("abc", {"top_p": 0.0}, "top_p must be in (0, 1], got 0.0"),
     ],
 )
-def test_what_cannot_be_done_is_said(model, prompt, settings, reason):
-    (update,) = widgets.playground_updates(model, prompt, **settings)
+def test_what_cannot_be_done_is_said(lesson, prompt, settings, reason):
+    (update,) = lesson["playground_updates"](prompt, **settings)
     assert update.startswith("<p role='alert'>") and reason in update
     if not settings:
-        table = widgets.next_token_table(model, prompt, 1.0)
+        table = lesson["next_token_table"](prompt, 1.0)
         assert table.startswith("<p role='alert'>") and reason in table
 
 
@@ -127,8 +142,8 @@ def rows_of(table):
     ]
 
 
-def test_table_of_next_tokens(model):
-    rows = rows_of(widgets.next_token_table(model, "abc", 1.0, rows=100))
+def test_table_of_next_tokens(model, lesson):
+    rows = rows_of(lesson["next_token_table"]("abc", 1.0, rows=100))
     shares = [share for _, share in rows]
     assert len(rows) == model.vocab_size
     assert sum(shares) == pytest.approx(100, abs=0.05 * len(rows))
@@ -136,11 +151,11 @@ def test_table_of_next_tokens(model):
     p = model.next_token_probabilities("abc")
     assert shares[0] == pytest.approx(100 * p.max(), abs=0.06)
     assert {"&#x27;&lt;&#x27;", "&#x27;\\n&#x27;", "&#x27;a&#x27;"} <= {token for token, _ in rows}
-    assert len(rows_of(widgets.next_token_table(model, "abc", 1.0, rows=3))) == 3
+    assert len(rows_of(lesson["next_token_table"]("abc", 1.0, rows=3))) == 3
 
 
-def test_temperature_sharpens_the_table(model):
-    top = [rows_of(widgets.next_token_table(model, "abc", t))[0][1] for t in (0.2, 1.0, 2.0)]
+def test_temperature_sharpens_the_table(lesson):
+    top = [rows_of(lesson["next_token_table"]("abc", t))[0][1] for t in (0.2, 1.0, 2.0)]
     assert top[0] > top[1] > top[2]
 
 
@@ -167,7 +182,7 @@ def test_moving_the_slider_changes_the_table(playground):
 
 @pytest.mark.parametrize(
     ("control", "value"),
-    [("seed", 5), ("temperature", 2.0), ("length", 50), ("top k (0: all)", 1), ("top p", 0.1)],
+    [("seed", 5), ("temperature", 2.0), ("length", 50), ("top k", 1), ("top p", 0.1)],
 )
 def test_generate_uses_every_control(playground, control, value):
     controls, _, output = playground

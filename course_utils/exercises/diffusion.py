@@ -15,7 +15,7 @@ def _noise(x: Any, v: Any, a: Any) -> Any:
 
 
 noise = Function(
-    "Write noise(x, v, a): the noise in x = x_t, (...), given the velocity v and a = alpha_bar.",
+    "Write noise_from(x, v, a): the noise in x = x_t, (...), given the velocity v and a = alpha_bar.",
     _noise,
     (np.array([0.5, -1.0, 0.2]), np.array([1.0, 0.3, -0.8]), 0.3),
     lambda x, v, a: {

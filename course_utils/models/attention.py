@@ -102,20 +102,13 @@ class Transformer(TextModel):
 
     def call(self, tokens: Any) -> Any:
         """Logits of the next tokens (batch, length, vocab_size); ValueError for a text too long."""
-        x, mask = self._embedded(tokens)
+        x, mask = self.embedded(tokens)
         for block in self.blocks:
             x = block(x, mask)
         return self.dense(self.norm(x))
 
-    def attention_weights(self, tokens: Any) -> NDArray[np.float32]:
-        """How much each token looks at each, (depth, batch, heads, length, length); as `call`."""
-        (x, mask), weights = self._embedded(tokens), []
-        for block in self.blocks:
-            x, own = block(x, mask, return_weights=True)
-            weights.append(own)
-        return np.array(weights)
-
-    def _embedded(self, tokens: Any) -> Any:
+    def embedded(self, tokens: Any) -> Any:
+        """What the first block reads, (batch, length, width), and the mask; as `call`."""
         length = self._fitting(tokens.shape[1])
         x = self.embedding(tokens) + self.place(np.arange(length))  # (batch, length, width)
         return x, np.tri(length, dtype=bool) if self.causal else None

@@ -98,12 +98,18 @@ class Diffusion(BuildsOnCompile, keras.Model):
             raise ValueError(f"labels must be classes from 0 to {CLASSES - 1}, got {labels}")
         if not guidance >= 0:
             raise ValueError(f"guidance must not be negative, got {guidance}; 0 is no guidance")
-        none = np.zeros((len(x_t), CLASSES), np.float32)
-        told = none if labels is None else np.eye(CLASSES, dtype=np.float32)[labels]
+        told = np.zeros((len(x_t), CLASSES), np.float32)
+        if labels is not None:
+            told[np.arange(len(x_t)), labels] = 1
         x_t, when, a = np.asarray(x_t, np.float32), np.full(len(x_t), t), self.alpha_bar[t]
-        v = (1 + guidance) * np.asarray(self.velocity(x_t, when, told))
+
+        def velocity(told: Array) -> Array:  # 50 at a time are faster than all, and smaller
+            parts = (slice(i, i + 50) for i in range(0, len(x_t), 50))
+            return np.concatenate([self.velocity(x_t[p], when[p], told[p]) for p in parts])
+
+        v = (1 + guidance) * velocity(told)
         if guidance:
-            v -= guidance * np.asarray(self.velocity(x_t, when, none))
+            v -= guidance * velocity(np.zeros_like(told))
         return np.clip(np.sqrt(a) * x_t - np.sqrt(1 - a) * v, -1, 1)
 
     def path(
@@ -149,5 +155,6 @@ class Diffusion(BuildsOnCompile, keras.Model):
 
     def sample(self, n: int, seed: int = 0, labels: Any = None, **options: Any) -> Array:
         """Draw n grey images, (n, size, size) in [0, 1]; the options are those of `path`."""
-        *_, (_, x, _) = self.path(n, seed, labels, **options)
+        for _, x, _ in self.path(n, seed, labels, **options):  # noqa: B007
+            pass
         return np.clip((x + 1) / 2, 0, 1).astype(np.float32)

@@ -144,15 +144,6 @@ class MaskedImageModel(OnEncoder, keras.Model):
         x = x + tf.gather(self.positions, order)
         return self.pixels(self.norm(self.block(x))[:, self.visible :])
 
-    def fill(self, images: Any, order: Any) -> np.ndarray[Any, Any]:
-        """Images with every hidden patch replaced by its prediction: the expected grey values."""
-        size, side = self.encoder.patch_size, self.encoder.image_size
-        patches = np.array(to_patches(images, size))
-        rows, hidden = np.arange(len(patches))[:, None], np.asarray(order)[:, self.visible :]
-        patches[rows, hidden] = ops.convert_to_numpy(ops.sigmoid(self((images, order))))
-        n = side // size
-        return patches.reshape(-1, n, n, size, size).swapaxes(2, 3).reshape(-1, side, side)
-
 
 class DigitClassifier(OnEncoder, keras.Sequential):
     """An encoder, the mean over its patches, and one dense layer to ten logits."""

@@ -22,7 +22,7 @@ PLAN = (
     Lesson(
         "00_start_here",
         "Start here",
-        "a first text from a checkpoint; digits and a chorale to come",
+        "a text, a page of digits and a chorale from checkpoints",
     ),
     Lesson("01_background", "Background", "a digit classifier pretrained on images without labels"),
     Lesson("02_concepts", "Concepts", "three models by counting, and a classifier out of each"),

@@ -64,6 +64,12 @@ def sounds(notebook: Notebook) -> None:
         assert level(played) > LOUD_AT_LEAST, f"{part} plays silence"
 
 
+def quality(notebook: Notebook) -> None:
+    """The filter and the detector, one slider after the other."""
+    viewer("course-filter", "sureness", "balance")(notebook)
+    viewer("course-detector", "text", "key", "redrawn")(notebook)
+
+
 def background(notebook: Notebook, seconds: float = 30) -> None:
     """Another number of labels, and the text alternative lists other mistakes."""
     alternative = ".course-labels .course-alternative"
@@ -97,6 +103,7 @@ STEPS: dict[str, Callable[[Notebook], None]] = {
     "04b_image_generation": images,
     "04c_audio_generation": sounds,
     "05b_diffusion": viewer("course-denoise", "step", "guidance"),
+    "05c_quality_control": quality,
 }
 
 

@@ -25,6 +25,7 @@ from course_utils.exercises import (
     concepts,
     diffusion,
     image_generation,
+    quality_control,
     recurrent_networks,
     start_here,
     variational_autoencoder,
@@ -62,6 +63,9 @@ QUESTIONS = {
     "diffusion.noise": diffusion.noise,
     "diffusion.guided": diffusion.guided,
     "diffusion.beat_this": diffusion.beat_this,
+    "quality_control.z_score": quality_control.z_score,
+    "quality_control.auroc": quality_control.auroc,
+    "quality_control.beat_this": quality_control.beat_this,
     "text_generation.bits": lesson.bits,
     "text_generation.temperature": lesson.temperature,
     "text_generation.beat_this": lesson.beat_this,
@@ -148,6 +152,11 @@ def billed(logits, notes, end=(-1,), mask=True, first=0):
         total += math.log(kept.sum()) - row[note]
         possible[note + first : -1] = False
     return total
+
+
+def pairs_won(members, others):
+    apart = members[:, None] - others
+    return (np.sign(apart) + 1).mean() / 2
 
 
 def gan_losses(real, made):
@@ -399,6 +408,39 @@ MISTAKES = [
     (diffusion.guided, lambda t, u, w: (t + w * u) / (1 + w), "guidance goes beyond"),
     (diffusion.guided, lambda t, u, w: 4 * t - 3 * u, "right for w = 3 alone"),
     (diffusion.guided, lambda t, u, w: t, "expected [ 1.7"),
+    (quality_control.z_score, lambda c, n, g: (c - g * n) / (n * g * (1 - g)), "by the variance"),
+    (quality_control.z_score, lambda c, n, g: (c - n / 2) / (n / 4) ** 0.5, "one half alone"),
+    (quality_control.z_score, lambda c, n, g: (c - g * n) / (n * g) ** 0.5, "times (1 - gamma)"),
+    (
+        quality_control.z_score,
+        lambda c, n, g: (c / n - g) / (g * (1 - g)) ** 0.5,
+        "the z of a single token",
+    ),
+    (
+        quality_control.z_score,
+        lambda c, n, g: (g * n - c) / (n * g * (1 - g)) ** 0.5,
+        "must give a positive z",
+    ),
+    (quality_control.z_score, lambda c, n, g: c / (n * g * (1 - g)) ** 0.5, "taken off first"),
+    (quality_control.z_score, lambda c, n, g: 8.432740427115679, "right for 70 of 120 alone"),
+    (quality_control.z_score, lambda c, n, g: 1.0, "expected 8.4"),
+    (quality_control.auroc, lambda m, o: (m[:, None] > o).mean(), "here it counts nothing"),
+    (quality_control.auroc, lambda m, o: (m[:, None] >= o).mean(), "here it counts whole"),
+    (quality_control.auroc, lambda m, o: 1 - pairs_won(m, o), "the other score is higher"),
+    (quality_control.auroc, lambda m, o: 12 * pairs_won(m, o), "divide by how many there are"),
+    (
+        quality_control.auroc,
+        lambda m, o: (m[:3] > o).mean() + (m[:3] == o).mean() / 2,
+        "only members at the same place",
+    ),
+    (quality_control.auroc, lambda m, o: m.mean() - o.mean(), "a chance has none"),
+    (
+        quality_control.auroc,
+        lambda m, o: pairs_won(m, o) if np.ptp(m) else 0.0,
+        "right unless all scores are equal",
+    ),
+    (quality_control.auroc, lambda m, o: 0.9, "expected 0.75"),
+    (quality_control.auroc, lambda m, o: m, "the result has shape (4,)"),
 ]
 
 
@@ -901,6 +943,50 @@ def test_a_little_guidance_beats_the_number_and_nothing_is_left_behind(capsys):
     assert model.denoise is own
 
 
+# --- beat this number, by the scores of other models ----------------------------------------------
+
+
+def set_attack():
+    """Some images are cheap for every model; members are a little cheaper for their own."""
+    rng = np.random.default_rng(0)
+    member, cheap = np.arange(400) < 200, rng.normal(0, 10, 400)
+    references = cheap[:, None] + rng.normal(0, 1, (400, 2))
+    own = cheap + 3 * member + rng.normal(0, 1, 400)
+    quality_control.beat_this.set_task(own, references, member, score=0.3)
+    return quality_control.beat_this
+
+
+ATTACK_CHEATS = {
+    "the plain score": (lambda own, references: own, "not better yet; see the hint"),
+    "the order": (lambda own, references: -np.arange(len(own)), "not better yet; see the hint"),
+    "one number": (lambda own, references: own.mean(), "one score an image is wanted, (400,)"),
+    "one for each model": (lambda own, references: references, "one score an image is wanted"),
+    "not a number": (lambda own, references: own * np.nan, "are not finite"),
+    "the wrong way round": (
+        lambda own, references: references.mean(axis=1) - own,
+        "check the sign",
+    ),
+    "returns nothing": (lambda own, references: None, "end it with a return statement"),
+    "raises": (lambda own, references: own[999], "it raised IndexError"),
+}
+
+
+def test_the_scores_of_other_models_beat_the_number(capsys):
+    task = set_attack()
+    assert task.feedback(lambda own, references: own - references.mean(axis=1)) == "Right."
+    assert "of the pairs are in the wrong order; the number to beat is" in capsys.readouterr().out
+
+
+def test_an_attack_cannot_change_the_scores():
+    def spoil(own, references):
+        own[:], references[:] = 0, 0
+        return own
+
+    task = set_attack()
+    task.feedback(spoil)
+    assert np.ptp(task.own) > 10 and np.ptp(task.references) > 10
+
+
 # --- what all of them have in common -------------------------------------------------------------
 
 
@@ -964,6 +1050,7 @@ CHALLENGES = {
     "variational_autoencoder": (variational_autoencoder.beat_this, set_codes, CODE_CHEATS),
     "image_generation": (image_generation.beat_this, set_decoder, DRAWING_CHEATS),
     "diffusion": (diffusion.beat_this, set_guesses, GUESS_CHEATS),
+    "quality_control": (quality_control.beat_this, set_attack, ATTACK_CHEATS),
 }
 
 

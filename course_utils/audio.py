@@ -86,7 +86,7 @@ def play(wave: Any, decibels: float | None = -20.0, rate: int = RATE) -> Audio:
     """
     wave = np.asarray(wave, float)
     if wave.ndim != 1 or not len(wave) or not np.isfinite(wave).all():
-        raise ValueError(f"one row of finite samples is wanted, got shape {wave.shape}")
+        raise ValueError(f"one row of finite samples is wanted, got shape {wave.shape} (FAQ 7)")
     if not 3_000 <= rate <= 192_000:
         raise ValueError(f"browsers play 3,000 to 192,000 samples a second, got a rate of {rate}")
     if decibels is None and (peak := np.abs(wave).max()) > 1:
@@ -140,7 +140,7 @@ def griffin_lim(magnitudes: Any, samples: int, rounds: int = 32, seed: int = 0) 
     if (got := magnitudes.shape[-2:]) != shape:
         raise ValueError(f"a spectrogram of {samples} samples has shape {shape}, got {got}")
     if not (magnitudes >= 0).all():
-        mend = "are these decibels? audio.from_picture undoes the logarithm"
+        mend = "are these decibels? audio.from_picture undoes the logarithm (FAQ 7)"
         raise ValueError(
             f"a spectrogram has no negative values, got {magnitudes.min():.3g}; {mend}"
         )

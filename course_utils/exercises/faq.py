@@ -33,6 +33,10 @@ _LOGITS = np.array([[2.0, -1.0, 0.5], [0.0, 0.0, 0.0], [-1.0, 3.0, 1.0]])
 _LABELS = np.array([0, 2, 2])
 
 
+def _own(logits: Any) -> float:
+    return float(logits[np.arange(3), _LABELS].mean())
+
+
 def _cost(logits: Any, labels: Any) -> float:
     log_total = np.logaddexp.reduce(logits, axis=1)
     return float(np.mean(log_total - logits[np.arange(len(labels)), labels]))
@@ -46,11 +50,11 @@ cost = Function(
         "that is the mean of ln p; a cost has the other sign": -_cost(logits, labels),
         "that is the sum over the rows, not their mean": 3 * _cost(logits, labels),
         "those are bits": _cost(logits, labels) / np.log(2),
-        "each row has its own total": np.log(np.exp(logits).sum() / np.exp(logits[[0, 1, 2], labels])).mean(),
-        "the logits are not normalised yet": -logits[[0, 1, 2], labels].mean(),
+        "each row has a total of its own": _cost(logits.reshape(1, -1), [0]) + 2 - _own(logits),
+        "the logits are not normalised yet": -_own(logits),
     },
-    "ln p(k) = logit(k) - ln(sum of e^logit). Take the largest logit of a row off all of them first, "
-    "or let np.logaddexp.reduce do it.",
+    "ln p(k) = logit(k) - ln(sum of e^logit). Take the largest logit of a row off all of them "
+    "first, or let np.logaddexp.reduce do it.",
     not_finite="a number is not finite, and these logits are small",
     further={
         "right for small logits; e^1000 overflows": (np.array([[1000.0, 0.0]]), np.array([0])),

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from course_utils.text import Ids
 
-_BLOCK = 2_000_000
+_BLOCK = 1_000_000
 
 
 class NGram:

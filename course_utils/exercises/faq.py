@@ -50,7 +50,7 @@ cost = Function(
         "that is the mean of ln p; a cost has the other sign": -_cost(logits, labels),
         "that is the sum over the rows, not their mean": 3 * _cost(logits, labels),
         "those are bits": _cost(logits, labels) / np.log(2),
-        "each row has a total of its own": _cost(logits.reshape(1, -1), [0]) + 2 - _own(logits),
+        "each row has a total of its own": np.log(np.exp(logits).sum()) - _own(logits),
         "the logits are not normalised yet": -_own(logits),
     },
     "ln p(k) = logit(k) - ln(sum of e^logit). Take the largest logit of a row off all of them "
@@ -85,8 +85,9 @@ beat_this = NumberToBeat(
     """
 def fill(images, seen):
     # The mean of all training digits, weighted by how near they are in the pixels that are seen.
-    squares = ((images[:, None, seen] - x_train[None, :, seen]) ** 2).sum(axis=2)
-    weights = np.exp(-(squares - squares.min(axis=1, keepdims=True)) / 4)
+    known, new = x_train[:, seen], images[:, seen]
+    squares = (known**2).sum(axis=1) - 2 * new @ known.T  # up to a constant for each image
+    weights = np.exp((squares.min(axis=1, keepdims=True) - squares) / 4)
     mean = np.tensordot(weights / weights.sum(axis=1, keepdims=True), x_train, 1)
     return np.where(seen, images, mean)
 """,

@@ -983,7 +983,7 @@ def test_moving_the_brightness_beats_the_number(capsys):
     assert "median error; the number to beat is 0.100" in capsys.readouterr().out
 
 
-# --- beat this number, without a network -----------------------------------------------------------
+# --- beat this number, without a network ----------------------------------------------------------
 
 
 UPPER = np.broadcast_to(np.arange(28)[:, None] < 14, (28, 28))

@@ -24,7 +24,7 @@ from plan import COURSE
 NAME = "06_faq"
 LIBRARY = Path(course_utils.__file__).parent
 POINTER = re.compile(r"\(FAQ (\d+)\)")
-QUESTION = re.compile(r"^## (\d+) · .+\?$", re.MULTILINE)
+QUESTION = re.compile(r"## (\d+) · .+\?$", re.MULTILINE)
 SHARED = 3  # code cells in front of the first question that all of them may use
 
 
@@ -56,21 +56,29 @@ def in_library() -> set[tuple[str, int]]:
     }
 
 
-def answers() -> dict[int, list[Any]]:
-    """The cells of each question, by its number; 0 has those in front of the first."""
-    found: dict[int, list[Any]] = {0: []}
+def answers() -> dict[int, list[tuple[str, str]]]:
+    """Kind and source of what belongs to each question; 0 is before the first, -1 after the last.
+
+    A text cell is divided where a heading stands in it.
+    """
+    found: dict[int, list[tuple[str, str]]] = {}
     number = 0
     for cell in render(NAME, COURSE).cells:
-        if cell.cell_type == "markdown":
-            heading = re.search(r"^## .+$", cell.source, re.MULTILINE)
-            question = QUESTION.search(cell.source)
-            number = int(question[1]) if question else -1 if heading else number
-        found.setdefault(number, []).append(cell)
+        code = cell.cell_type == "code"
+        for part in [cell.source] if code else re.split(r"(?m)^(?=## )", cell.source):
+            if not code and part.startswith("## "):
+                question = QUESTION.match(part)
+                number = int(question[1]) if question else -1
+            found.setdefault(number, []).append((cell.cell_type, part))
     return found
 
 
 def words(number: int) -> str:
-    return "\n".join(c.source for c in answers()[number] if c.cell_type == "markdown")
+    return "\n".join(source for kind, source in answers()[number] if kind == "markdown")
+
+
+def code(number: int) -> list[str]:
+    return [source for kind, source in answers()[number] if kind == "code"]
 
 
 def listed(number: int) -> set[str]:
@@ -113,31 +121,32 @@ def named(node: ast.AST) -> tuple[set[str], set[str]]:
 
 @pytest.mark.parametrize("number", range(1, 11))
 def test_each_question_needs_the_first_cells_alone(number: int) -> None:
-    first = [c for c in answers()[0] if c.cell_type == "code"]
-    assert len(first) == SHARED
-    own = [c for c in answers()[number] if c.cell_type == "code"]
+    assert len(code(0)) == SHARED
     known = set(dir(builtins)) | {"display"}
-    for cell in [*first, *own]:
-        binds, reads = named(ast.parse(cell.source))
+    for source in code(0) + code(number):
+        binds, reads = named(ast.parse(source))
         known |= binds
         assert reads <= known, f"question {number} reads {sorted(reads - known)} of another one"
 
 
-def test_no_question_changes_what_all_share() -> None:
-    shared, _ = named(ast.parse("\n".join(c.source for c in answers()[0] if c.cell_type == "code")))
-    local = {"parts", "i", "part", "axis", "line", "row", "name", "image", "figure", "axes"}
-    for number in range(1, 11):
-        for cell in answers()[number]:
-            if cell.cell_type == "code":
-                tree = ast.parse(cell.source)
-                top = {
-                    n.id
-                    for s in tree.body
-                    if isinstance(s, ast.Assign)
-                    for n in ast.walk(s)
-                    if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-                }
-                assert not top & (shared - local), f"question {number} changes {top & shared}"
+def assigned(source: str) -> set[str]:
+    """Names that the statements of a cell bind, without those inside functions."""
+    found = set()
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            found.add(statement.name)
+        elif isinstance(statement, ast.Import | ast.ImportFrom):
+            found |= {(a.asname or a.name).split(".")[0] for a in statement.names}
+        elif isinstance(statement, ast.Assign | ast.For | ast.With):
+            found |= named(statement)[0]
+    return found
+
+
+@pytest.mark.parametrize("number", range(1, 11))
+def test_no_question_changes_what_all_share(number: int) -> None:
+    shared = set().union(*map(assigned, code(0))) - {"i", "part", "parts"}
+    changed = shared & set().union(*map(assigned, code(number)))
+    assert not changed, f"question {number} gives another meaning to {sorted(changed)}"
 
 
 def outside() -> None:

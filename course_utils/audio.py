@@ -67,7 +67,7 @@ def play(wave: Any, decibels: float | None = -20.0, rate: int = RATE) -> Audio:
     """
     wave = np.asarray(wave, float)
     if wave.ndim != 1 or not len(wave) or not np.isfinite(wave).all():
-        raise ValueError(f"one row of finite samples is wanted, got shape {wave.shape}")
+        raise ValueError(f"one row of finite samples is wanted, got shape {wave.shape} (FAQ 7)")
     if not 3_000 <= rate <= 192_000:
         raise ValueError(f"browsers play 3,000 to 192,000 samples a second, got a rate of {rate}")
     if decibels is None and (peak := np.abs(wave).max()) > 1:

@@ -32,7 +32,7 @@ def check(name: str, value: float) -> None:
     entry = checks[name]
     low, high, unit = float(entry["low"]), float(entry["high"]), entry.get("unit", "")
     measured = f"{name} = {float(value):.4g}{' ' + unit if unit else ''}"
-    interval = f"expected {low:g} to {high:g}"
+    interval, hint = f"expected {low:g} to {high:g}", f"Usual cause: {entry['miss']} (FAQ 8)"
     if not low <= float(value) <= high:  # a NaN is outside too
-        raise OutsideInterval(f"{measured}, {interval}: OUTSIDE. Usual cause: {entry['miss']}")
+        raise OutsideInterval(f"{measured}, {interval}: OUTSIDE. {hint}")
     print(f"{measured}, {interval}: ok")

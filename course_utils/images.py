@@ -47,7 +47,7 @@ class Images:
         With one seed, a larger `n` begins with a smaller one's. ValueError for too few or too many.
         """
         if not (classes := len(np.unique(self.labels))) <= n <= len(self):
-            raise ValueError(f"n must be from {classes}, one a class, to {len(self)}, got {n}")
+            raise ValueError(f"n must be {classes}, one a class, to {len(self)}, got {n} (FAQ 9)")
         chosen = _in_turns(self.labels, np.random.default_rng(seed).permutation(len(self)))[:n]
         return Images(self.images[chosen], self.labels[chosen])
 
@@ -77,7 +77,7 @@ def checked(images: Any, size: int = 28) -> Array:
         raise ValueError(f"images of shape {x.shape}; expected (N, {size}, {size})")
     if len(x) and not (x.min() >= 0 and x.max() <= 1):
         found = f"grey values from {x.min():g} to {x.max():g}"
-        raise ValueError(f"{found}; expected 0 to 1: divide bytes by 255")
+        raise ValueError(f"{found}; expected 0 to 1: divide by 255 (FAQ 7)")
     return x
 
 

@@ -75,7 +75,7 @@ def precision_recall(
     Source: Kynkäänniemi et al. (2019), Improved precision and recall metric for generative models.
     """
     if len(real) != len(made) or len(real) <= neighbours:
-        wanted = f"both must be equally many, and more than the {neighbours} neighbours"
+        wanted = f"both must be equally many, and more than the {neighbours} neighbours (FAQ 3)"
         raise ValueError(f"{len(real)} real and {len(made)} made rows; {wanted}")
 
     def inside(rows: NDArray[Any], others: NDArray[Any]) -> float:

@@ -24,7 +24,7 @@ class CharacterTokenizer:
         kept = sorted(piece for piece, count in Counter(text).items() if count >= min_count)
         if not kept:
             found = f"no piece of the text of {len(text)} characters occurs {min_count} times"
-            raise ValueError(f"{found}; give a longer text or a smaller min_count")
+            raise ValueError(f"{found}; give a longer text or a smaller min_count (FAQ 9)")
         return cls(kept)
 
     def encode(self, text: str) -> Ids:
@@ -64,7 +64,7 @@ def contiguous_streams(ids: Ids, streams: int = 64, length: int = 48) -> Any:
     per_stream = (len(ids) - 1) // streams
     if (windows := per_stream // length) < 1:
         needed = f"{streams} streams of one window of {length} need {streams * length + 1}"
-        mend = "give a longer text, fewer streams or a shorter window"
+        mend = "give a longer text, fewer streams or a shorter window (FAQ 9)"
         raise ValueError(f"the text has {len(ids)} tokens, but {needed}; {mend}")
     import tensorflow as tf
 
@@ -89,7 +89,7 @@ def sampling_probabilities(
     logits = np.asarray(logits, np.float64)
     vocab_size = logits.shape[-1]
     if not temperature > 0:
-        mend = "use a small value such as 0.1 for nearly greedy text"
+        mend = "use a small value such as 0.1 for nearly greedy text (FAQ 6)"
         raise ValueError(f"temperature must be positive, got {temperature}; {mend}")
     if top_k is not None and not 1 <= top_k <= vocab_size:
         raise ValueError(f"top_k must be from 1 to the vocabulary's {vocab_size}, got {top_k}")

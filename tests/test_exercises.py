@@ -24,6 +24,7 @@ from course_utils.exercises import (
     background,
     concepts,
     diffusion,
+    faq,
     image_generation,
     quality_control,
     recurrent_networks,
@@ -60,6 +61,9 @@ QUESTIONS = {
     "image_generation.best_answer": image_generation.best_answer,
     "image_generation.losses": image_generation.losses,
     "image_generation.beat_this": image_generation.beat_this,
+    "faq.bits": faq.bits,
+    "faq.cost": faq.cost,
+    "faq.beat_this": faq.beat_this,
     "diffusion.noise": diffusion.noise,
     "diffusion.guided": diffusion.guided,
     "diffusion.beat_this": diffusion.beat_this,
@@ -138,6 +142,14 @@ def only_before(scores):
 
 def lower(scores, fill=-np.inf):
     return np.where(np.tri(len(scores)), scores, fill)
+
+
+def own(logits, labels):
+    return logits[np.arange(len(labels)), labels].mean()
+
+
+def label_cost(logits, labels):
+    return np.logaddexp.reduce(logits, axis=1).mean() - own(logits, labels)
 
 
 def rms(wave):
@@ -441,6 +453,23 @@ MISTAKES = [
     ),
     (quality_control.auroc, lambda m, o: 0.9, "expected 0.75"),
     (quality_control.auroc, lambda m, o: m, "the result has shape (4,)"),
+    (faq.bits, lambda n, p, s: (n / p - math.log(s)) / LN2, "so they cost more"),
+    (faq.bits, lambda n, p, s: n / p + math.log(s), "those are nats"),
+    (faq.bits, lambda n, p, s: (n + p * math.log(s)) / LN2, "that is for a whole image"),
+    (faq.bits, lambda n, p, s: n / p / LN2, "still that of values from 0 to 1"),
+    (faq.bits, lambda n, p, s: (n + math.log(s)) / p / LN2, "every pixel is stretched"),
+    (faq.bits, lambda n, p, s: n / p + math.log2(s), "the second part is in bits"),
+    (faq.bits, lambda n, p, s: (n / p) / LN2 + 7.994353, "right for 255, wrong for 15"),
+    (faq.bits, lambda n, p, s: 8.0, "8 bits a pixel for -1,000 nats"),
+    (faq.cost, lambda z, y: -label_cost(z, y), "a cost has the other sign"),
+    (faq.cost, lambda z, y: label_cost(z, y) * len(y), "not their mean"),
+    (faq.cost, lambda z, y: label_cost(z, y) / LN2, "those are bits"),
+    (faq.cost, lambda z, y: label_cost(z.reshape(1, -1), [0]) + 2 - own(z, y), "of its own"),
+    (faq.cost, lambda z, y: -own(z, y), "not normalised yet"),
+    (faq.cost, lambda z, y: np.nan, "these logits are small"),
+    (faq.cost, lambda z, y: -np.log(by_row(z))[np.arange(len(y)), y].mean(), "e^1000 overflows"),
+    (faq.cost, lambda z, y: min(label_cost(z, y), 16.1), "hides the cost"),
+    (faq.cost, lambda z, y: 1.0, "expected"),
 ]
 
 
@@ -487,7 +516,7 @@ def test_the_printed_solution_is_right(name, capsys):
     namespace |= {"tf": tf, "keras": keras, "best": AUTOENCODER}
     namespace |= {"kl_divergence": kl_divergence, "bernoulli_log_prob": bernoulli_log_prob}
     namespace |= {"shipped": Shipped, "NearestNeighbors": NearestNeighbors}
-    namespace |= training_tones()
+    namespace |= training_tones() | {"x_train": halves(100, 1)}
     namespace |= {"LabelSpreading": LabelSpreading, "GaussianMixture": GaussianMixture}
     before = set(namespace)
     if "=" in source or "def " in source:
@@ -1040,7 +1069,51 @@ def test_moving_the_brightness_beats_the_number(capsys):
     assert "median error; the number to beat is 0.100" in capsys.readouterr().out
 
 
+# --- beat this number, without a network ----------------------------------------------------------
+
+
+UPPER = np.broadcast_to(np.arange(28)[:, None] < 14, (28, 28))
+
+
+def halves(n, seed):
+    """Images (n, 28, 28) that are 0 or 1, but for noise of variance 0.04 in the lower half."""
+    images = np.broadcast_to(np.arange(n)[:, None, None] % 2, (n, 28, 28)).astype(float)
+    return images + 0.2 * np.random.default_rng(seed).normal(size=images.shape) * ~UPPER
+
+
+def set_halves():
+    faq.beat_this.set_task(halves(20, 0), UPPER, score=0.05)
+
+
+def first_of_kind(images, seen):
+    known = halves(100, 1)
+    return np.where(seen, images, known[images[:, 0, 0].astype(int)])
+
+
+HALF_CHEATS = {
+    "one neighbour": (first_of_kind, "not better yet; see the hint"),
+    "changed": (lambda x, seen: x + 1, "pixels that are seen must stay"),
+    "another shape": (lambda x, seen: x[:, 14:], "expected images of shape (20, 28, 28)"),
+    "not finite": (lambda x, seen: np.where(seen, x, np.nan), "some pixels are not finite"),
+    "returns nothing": (lambda x, seen: None, "end it with a return statement"),
+}
+
+
+def test_a_mean_of_many_beats_the_number_and_nothing_hidden_is_shown(capsys):
+    set_halves()
+
+    def mean_of_kind(images, seen):
+        assert not images[:, ~seen].any()
+        known = halves(100, 1)
+        kinds = np.stack([known[::2].mean(axis=0), known[1::2].mean(axis=0)])
+        return np.where(seen, images, kinds[images[:, 0, 0].astype(int)])
+
+    assert faq.beat_this.feedback(mean_of_kind) == "Right."
+    assert "squared error a hidden pixel; the number to beat is 0.0500" in capsys.readouterr().out
+
+
 CHALLENGES = {
+    "faq": (faq.beat_this, set_halves, HALF_CHEATS),
     "audio_generation": (audio_generation.beat_this, set_tones, TONE_CHEATS),
     "text_generation": (lesson.beat_this, set_task, CHEATS),
     "concepts": (concepts.beat_this, set_images, PIXEL_CHEATS),

@@ -149,7 +149,7 @@ def test_balanced_takes_all_of_a_rare_class_and_shares_the_rest(digits):
 
 @pytest.mark.parametrize("n", [-1, 0, 9, 4001])
 def test_balanced_refuses(digits, n):
-    with pytest.raises(ValueError, match=rf"n must be from 10.*to 4000, got {n}"):
+    with pytest.raises(ValueError, match=rf"n must be 10.*to 4000, got {n}"):
         digits.train.balanced(n)
 
 

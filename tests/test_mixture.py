@@ -178,7 +178,7 @@ ERRORS = [
     (lambda m, x: PixelMixture(2).fit(x, np.arange(5)), "5 labels for 600 images"),
     (
         lambda m, x: PixelMixture(2, 3).fit(x[:6], np.array([0, 0, 0, 0, 1, 1])),
-        "class 1 has 2 images; at least 3 are needed",
+        "class 1 has 2 images; needed: 3",
     ),
 ]
 

@@ -44,7 +44,7 @@ class PixelMixture:
         self.classes, sizes = np.unique(labels, return_counts=True)
         if sizes.min() < (least := max(2, self.components)):
             rare = self.classes[sizes.argmin()]
-            raise ValueError(f"class {rare} has {sizes.min()} images; at least {least} are needed")
+            raise ValueError(f"class {rare} has {sizes.min()} images; needed: {least} (FAQ 9)")
         pca = PCA(self.dimensions, svd_solver="covariance_eigh").fit(x)
         self.mean, self.basis = pca.mean_, pca.components_.T  # (P,), (P, D)
         self.variance = max(float(pca.noise_variance_), 1e-12)  # of the noise

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from course_utils.text import Ids
 
-_BLOCK = 2_000_000
+_BLOCK = 1_000_000
 
 
 class NGram:
@@ -48,7 +48,7 @@ class NGram:
         """Count a training text, (tokens,); returns the model itself; ValueError if too short."""
         if len(ids) < self.order:
             found = f"the text has {len(ids)} tokens, less than one n-gram of order {self.order}"
-            raise ValueError(f"{found}; give a longer text or use a lower order")
+            raise ValueError(f"{found}; give a longer text or use a lower order (FAQ 9)")
         codes, counts = self._count(ids)
         self._levels = []
         for n in range(self.order, 0, -1):

@@ -90,7 +90,7 @@ class VAE(BuildsOnCompile, keras.Model):
         unknown.
         """
         if beta < 0:
-            paid = "the loss would pay for a posterior far from the prior; use 0 for no KL term"
+            paid = "the loss would pay for codes far from the prior; use 0 for no KL term (FAQ 4)"
             raise ValueError(f"beta must not be negative, got {beta}: {paid}")
         if decoder not in ("dense", "rows", "convolutional"):
             raise ValueError(f'decoder must be "dense", "rows" or "convolutional", got {decoder!r}')
@@ -166,7 +166,7 @@ class VAE(BuildsOnCompile, keras.Model):
         k below 1. Source: Burda, Grosse & Salakhutdinov (2016), Importance weighted autoencoders.
         """
         if k < 1:
-            raise ValueError(f"k must be at least 1 sample an image, got {k}")
+            raise ValueError(f"k must be at least 1 sample an image, got {k} (FAQ 4)")
         images, labels = x if self.classes else (x, np.zeros(len(x), np.int64))
         images = checked(images, self.size)
         bounds, seeds, step = [], keras.random.SeedGenerator(seed), max(1, 5000 // k)

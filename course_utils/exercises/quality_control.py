@@ -46,7 +46,7 @@ def _auroc(members: Any, others: Any) -> float:
 auroc = Function(
     "Write auroc(members, others): the chance that a member's score is above another's.",
     _auroc,
-    (np.array([3.0, 2.0, 2.0, 0.0]), np.array([1.0, 2.0, -1.0])),
+    (np.array([3.0, 2.0, 2.0, 0.0]), np.array([2.0, 1.0, -1.0])),
     lambda members, others: {
         "a tie counts half; here it counts nothing": (members[:, None] > others).mean(),
         "a tie counts half; here it counts whole": (members[:, None] >= others).mean(),

@@ -36,7 +36,7 @@ def test_outside_says_the_interval_and_the_usual_cause(value, capsys):
     message = str(miss.value)
     assert message == (
         f"bits = {value:.4g} bits, expected 1.5 to 2: OUTSIDE. "
-        "Usual cause: the state is not carried"
+        "Usual cause: the state is not carried (FAQ 8)"
     )
     assert capsys.readouterr().out == "", "no verdict is printed beside the error"
 

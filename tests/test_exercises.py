@@ -412,7 +412,7 @@ MISTAKES = [
     (diffusion.noise, lambda x, v, a: (1 - a) ** 0.5 * x - a**0.5 * v, "check the sign of v"),
     (diffusion.noise, lambda x, v, a: v, "only at t = 0"),
     (diffusion.noise, lambda x, v, a: x[0], "as many as x has"),
-    (diffusion.noise, lambda x, v, a: x, "expected [0.9"),
+    (diffusion.noise, lambda x, v, a: x, "expected [ 0.9"),
     (diffusion.guided, lambda t, u, w: u + w * (t - u), "w = 0 must give the guess with the class"),
     (diffusion.guided, lambda t, u, w: t - w * (t - u), "goes away from the class"),
     (diffusion.guided, lambda t, u, w: u + w * (u - t), "two guesses are exchanged"),

@@ -145,9 +145,7 @@ def _checked(path: Path, entry: Entry) -> Path:
     """The path, if the file has the hash of the registry."""
     if (found := sha256(path)) != entry.sha256:
         fresh = f"from {entry.urls[0]}" if entry.urls else "with `git checkout data`"
-        raise WrongHash(
-            f"{path} is not the file that the course expects: its sha256 is {found} "
-            f"({path.stat().st_size:,} bytes), expected {entry.sha256} ({entry.bytes:,} bytes). "
-            f"Delete it and get a fresh copy {fresh}"
-        )
+        what = f"its sha256 is {found} ({path.stat().st_size:,} bytes), expected {entry.sha256} "
+        mend = f"({entry.bytes:,} bytes). Delete it and get a fresh copy {fresh}"
+        raise WrongHash(f"{path} is not the file that the course expects: {what}{mend}")
     return path

@@ -25,10 +25,9 @@ def check(name: str, value: float) -> None:
     notebook = runtime.current_notebook
     checks = _table().get(notebook or "", {}).get("checks", {})
     if name not in checks:
-        raise KeyError(
-            f"no interval {name!r} for notebook {notebook!r} in data/expected.toml; known: "
-            f"{', '.join(sorted(checks)) or 'none (was course_utils.setup(name) run first?)'}"
-        )
+        known = ", ".join(sorted(checks)) or "none (was course_utils.setup(name) run first?)"
+        where = f"for notebook {notebook!r} in data/expected.toml"
+        raise KeyError(f"no interval {name!r} {where}; known: {known}")
     entry = checks[name]
     low, high, unit = float(entry["low"]), float(entry["high"]), entry.get("unit", "")
     measured = f"{name} = {float(value):.4g}{' ' + unit if unit else ''}"

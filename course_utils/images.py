@@ -114,9 +114,7 @@ def _fashion_mnist() -> tuple[Any, ...]:
     try:
         train, test = fashion_mnist.load_data()
     except Exception as error:  # of this very class, from Keras; of others for a torn file
-        mend = "if one is torn, delete datasets/fashion-mnist in the cache of Keras. "
-        raise download.DataUnavailable(
-            f"Keras could not load the four files of Fashion-MNIST: {error}. No sha256 of them is "
-            f"known; {mend}Without a network use datasets.digits()."
-        ) from None
+        mend = "delete datasets/fashion-mnist in the cache of Keras, or use datasets.digits()"
+        found = f"Keras could not load the four files of Fashion-MNIST: {error}"
+        raise download.DataUnavailable(f"{found}. No sha256 of them is known; {mend}") from None
     return *train, test, "Fashion-MNIST, through Keras", "MIT"

@@ -28,15 +28,12 @@ def xz_bits_per_character(texts: list[str], after: str = "") -> list[float]:
     It has read the text `after` before, and its dictionary reaches back over all of it; only the
     growth counts.
     """
-    size = max(len((after + text).encode()) for text in texts)
-    dictionary = max(4096, 1 << (size - 1).bit_length())
+    contents = [after, *(after + text for text in texts)]
+    largest = max(len(content.encode()) for content in contents)
+    dictionary = max(4096, 1 << (largest - 1).bit_length())
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": dictionary}]
-
-    def compressed(text: str) -> int:
-        return len(lzma.compress(text.encode(), lzma.FORMAT_RAW, filters=filters))
-
-    alone = compressed(after)
-    return [8 * (compressed(after + text) - alone) / len(text) for text in texts]
+    sizes = [len(lzma.compress(c.encode(), lzma.FORMAT_RAW, filters=filters)) for c in contents]
+    return [8 * (n - sizes[0]) / len(text) for n, text in zip(sizes[1:], texts, strict=True)]
 
 
 def longest_copied_passage(sample: str, text: str) -> str:

@@ -54,7 +54,6 @@ def spoken_digits() -> Split[Sounds]:
     Labels: `digit`, 0 to 9, and `speaker`, a name. As published, the recordings 0 to 4 of each
     digit and speaker are the test part; here 5 to 9 are the validation part. `DataUnavailable`
     with no copy and no network; a ValueError if a recording has another sample rate.
-
     Source: Jackson et al. (2018), Free spoken digit dataset.
     """
     from scipy.io import wavfile

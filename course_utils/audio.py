@@ -80,8 +80,8 @@ def play(wave: Any, decibels: float | None = -20.0, rate: int = RATE) -> Audio:
 def pitch(wave: Any, lowest: float = 60.0, highest: float = 1_200.0) -> float:
     """Fundamental frequency in hertz: 1 over the lag at which a sound is most like itself.
 
-    Of lags within a tenth of the best the shortest counts: two periods fit as well as one. A
-    ValueError if the sound is shorter than two periods of the `lowest` frequency.
+    Of lags within a tenth of the best the shortest counts. A ValueError if the sound is shorter
+    than two periods of the `lowest` frequency.
     """
     wave, finer = np.asarray(wave, float), 4  # the autocorrelation is needed between samples too
     first, last = int(finer * RATE / highest), int(finer * RATE / lowest)

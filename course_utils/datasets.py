@@ -64,14 +64,11 @@ def text(
 ) -> Split[str]:
     """A text, split into training, validation and test part.
 
-    `"reference_english"`: docstrings of NumPy, SciPy, scikit-learn, pandas and Keras, split by
-    source file. `"tiny_shakespeare"`: all plays in one text, downloaded; as in published results,
+    `"reference_english"`: docstrings of `libraries`, by their import names, split by source file;
+    unless `deduplicate` is False, without held-out paragraphs that share 64 characters in a row
+    with a part before them, of whichever library. `"tiny_shakespeare"`, downloaded: as published,
     the last 10% (111,540 characters) are the validation part, and `test` is empty. A ValueError
-    for another name; `DataUnavailable` for `"tiny_shakespeare"` with no copy and no network.
-
-    Of `"reference_english"` only the `libraries` are read, by their import names. Unless
-    `deduplicate` is False, paragraphs of its validation and test part are left out that share 64
-    characters in a row with a part before them, whichever library that is of.
+    for another name; `DataUnavailable` with no copy and no network.
     """
     if name == "reference_english":
         content, parts = _shipped_json(name), {"train": [""], "validation": [""], "test": [""]}
@@ -96,9 +93,8 @@ def _shipped_json(name: str) -> Any:
 def place_names() -> PlaceNames:
     """Names of countries and territories in some 250 languages, from Unicode's CLDR in Babel.
 
-    Regional variants of a language are left out, scripts of their own are kept. The split is by
-    territory: after a random split more than half of the held-out names would stand in the training
-    part letter by letter, since languages share them. Names that cross the split are dropped.
+    Regional variants of a language are left out. The split is by territory, and names that cross it
+    are dropped: languages share names, and more than half would stand in two parts.
     """
     content, entry = _shipped_json("place_names"), download.registry("shipped")["place_names"]
     parts = {

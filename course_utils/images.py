@@ -55,10 +55,9 @@ class Images:
 def digits(name: str = "digits") -> Split[Images]:
     """Labelled images: `"digits"`, and online `"mnist"` and `"fashion_mnist"`.
 
-    `"digits"` has 4,000 / 500 / 500 images of MNIST, and classes take turns. The others have
-    50,000 / 10,000 / 10,000; `test` is empty where `mnist_train.npz` in `COURSE_DATA_DIR` is read.
-    A ValueError for another name, `DataUnavailable` with no copy and no network.
-    Source: LeCun et al. (1998), Gradient-based learning applied to document recognition.
+    `"digits"` has 4,000 / 500 / 500 images of MNIST (LeCun et al. 1998), and classes take turns.
+    The others have 50,000 / 10,000 / 10,000; `test` is empty where `mnist_train.npz` is read from
+    `COURSE_DATA_DIR`. A ValueError for another name, `DataUnavailable` with no copy or network.
     """
     if name not in SHARES:
         raise ValueError(f"unknown images {name!r}; known: {', '.join(map(repr, SHARES))}")

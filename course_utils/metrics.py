@@ -102,11 +102,10 @@ def compare_images(
 
     Real images and noise may be among the models, as floor and ceiling. `features` takes images,
     (N, height, width), to (N, D). Frechet distances and nearest images are to the training images;
-    precision and recall are those of held-out images, which no model has seen.
-
-    A row has `name`, `nats`, `frechet` (squared), `precision`, `recall`, `seconds`, `ms` a sample,
-    and `nearer`: the share of samples whose nearest training image, in pixel distance, is nearer
-    than that of the median held-out image. A ValueError if samples are no images in [0, 1].
+    precision and recall are by held-out ones. A row has `name`, `nats`, `frechet` (squared),
+    `precision`, `recall`, `seconds`, `ms` a sample, and `nearer`: the share of samples whose
+    nearest training image, in pixel distance, is nearer than that of the median held-out image. A
+    ValueError if samples are no images in [0, 1].
     """
     known, real, rows = features(train), features(held_out), []
 

@@ -51,9 +51,9 @@ def _notes(count: int, seed: int) -> Sounds:
 def spoken_digits() -> Split[Sounds]:
     """3,000 recordings of the digits by six speakers, downloaded; cut or filled to `SAMPLES`.
 
-    Labels: `digit`, 0 to 9, and `speaker`, a name. As published, the recordings 0 to 4 of each
-    digit and speaker are the test part; here 5 to 9 are the validation part. `DataUnavailable`
-    with no copy and no network; a ValueError if a recording has another sample rate.
+    Labels: `digit` and `speaker`, a name. As published, the recordings 0 to 4 of each are the test
+    part; here 5 to 9 are for validation. `DataUnavailable` with no copy and no network; a
+    ValueError if a recording has another sample rate.
     Source: Jackson et al. (2018), Free spoken digit dataset.
     """
     from scipy.io import wavfile

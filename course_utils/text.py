@@ -56,10 +56,9 @@ def require_known(tokenizer: CharacterTokenizer, prompt: str) -> None:
 def contiguous_streams(ids: Ids, streams: int = 64, length: int = 48) -> Any:
     """A `tf.data.Dataset` of parallel streams of a text, for a state that is carried over.
 
-    Row b of every batch continues row b of the batch before: the text, (tokens,), is cut into
-    `streams` equal parts, and batch i holds tokens i*length … (i+1)*length of each. A batch is
-    (inputs, targets), both (streams, length) int32; targets are the next tokens. A ValueError if
-    the text does not fill one window in every stream.
+    The text, (tokens,), is cut into `streams` equal parts; batch i holds tokens i*length …
+    (i+1)*length of each. A batch is (inputs, targets), both (streams, length) int32; targets are
+    the next tokens. A ValueError if the text does not fill one window in every stream.
     """
     per_stream = (len(ids) - 1) // streams
     if (windows := per_stream // length) < 1:

@@ -40,9 +40,8 @@ class BuildsOnCompile:
 def restart(model: Any, weights: list[Any], learning_rate: float | None = None) -> None:
     """Give a compiled model other weights and an optimizer that has made no step.
 
-    `fit` then begins anew with the training step that it has traced before; TensorFlow never
-    frees what it has traced, some 80 MB for a small Transformer. A new `learning_rate` is the peak
-    of the schedule of `adamw`.
+    `fit` then uses the step that it has traced; TensorFlow never frees one, some 80 MB for a small
+    Transformer. A new `learning_rate` is the peak of the schedule of `adamw`.
     """
     model.set_weights(weights)
     for variable in model.optimizer.variables:
@@ -83,9 +82,8 @@ def adamw(
 ) -> keras.optimizers.Optimizer:
     """AdamW with a linear warm-up, then a cosine decay to zero, and clipped gradients.
 
-    `steps` are those of the whole training; of them `warm_up`, at most a tenth, are used to reach
-    the `learning_rate`. `weight_decay` is the share of a weight that is taken off it a step, at
-    learning rate 1.
+    Of the `steps` of the whole training `warm_up`, at most a tenth, are used to reach the
+    `learning_rate`. At rate 1 a step takes the share `weight_decay` off each weight.
     Source: Loshchilov & Hutter (2019) for AdamW, Loshchilov & Hutter (2017) for the cosine,
     Pascanu et al. (2013) for clipping the norm of the whole gradient.
     """
@@ -109,9 +107,8 @@ def augment(
 
     The same `key`, (2,) integers, gives the same amounts: turns up to so many `degrees`, changes
     of height and of width up to the share `zoom`, shifts down and across up to `shift` pixels.
-    The result is interpolated; what comes in from outside is 0. Grey values are taken further from
-    one half by the factor `contrast`: interpolation blurs, and for digits turned and zoomed by a
-    tenth 1.36 gives back their entropy as binary pixels.
+    What comes in from outside is 0. Grey values are taken further from one half by the factor
+    `contrast`, since interpolation blurs; 1.36 gives digits back their entropy as binary pixels.
     """
     turn, tall, wide, down, across = tf.unstack(
         tf.random.stateless_uniform((5, tf.shape(images)[0]), key, -1.0, 1.0)
@@ -152,9 +149,8 @@ def image_batches(
 ) -> tf.data.Dataset:
     """Shuffled batches of augmented images for `fit`, all different, the same for the same seed.
 
-    Of the images, (N, height, width) float32, and their labels, (N,), if any, every one comes once
-    before one comes again; a batch has at most all N. `amounts` are as in `augment`; if `binary`,
-    pixels are drawn as 0 or 1 after it, anew each time.
+    Of the images, (N, height, width) float32, and their labels, (N,), every one comes once before
+    one comes again. `amounts` are as in `augment`; if `binary`, pixels are drawn as 0 or 1 after.
     """
     size = min(batch_size, len(images))
     rng = np.random.default_rng(seed)

@@ -139,8 +139,8 @@ class Transformer(TextModel):
     def log_prob(self, ids: Ids, batch: int = 32) -> NDArray[np.float64]:
         """Natural log-probability of every token but the first, given those before it, in nats.
 
-        A text (tokens,) longer than the positions is read in overlapping windows, `batch` at once;
-        there, each token follows at least half a window. Raises as `parts_with_warm_up` does.
+        A long text (tokens,) is read in windows that overlap by half, `batch` at once. Raises as
+        `parts_with_warm_up` does.
         """
         part = min(-(-self.positions // 2), max(1, len(ids) - 1))
         place, own = parts_with_warm_up(ids, part, self.positions // 2)

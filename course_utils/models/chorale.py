@@ -25,9 +25,8 @@ class ChoraleModel(BuildsOnCompile, keras.Model):
     A frame is a set of pitches, written as its notes in falling order and then an end. A GRU reads
     the frames before; two dense layers see its state, the notes above in this frame, and the two
     frames before around the last of these. The logit of a pitch is a sum of three: for the pitch,
-    for its interval to the note above, and for its step from the note of the same rank a frame
-    before. The latter two are the same in every key. A mask leaves the pitches below the last note
-    and the end, so that all sets of pitches together have probability 1.
+    for its interval to the note above, and for that to the note of the same rank a frame before. A
+    mask leaves lower pitches and the end, so that all sets together have probability 1.
 
     `fit` takes windows (batch, frames, pitches) and what is scored, (batch, frames) of 0 and 1.
     Source: Boulanger-Lewandowski et al. (2012), Modeling temporal dependencies in high-dimensional
@@ -199,9 +198,8 @@ class ChoraleModel(BuildsOnCompile, keras.Model):
         """Voices below a melody, one note name such as "F#4" a frame: (frames, pitches) uint8.
 
         The melody is the highest note of every frame; the rest is drawn from p(rest | melody), in
-        the limit of many particles (Gordon et al. 1993, Novel approach to nonlinear/non-Gaussian
-        Bayesian state estimation). A ValueError for an empty melody, a name that is none, a note
-        that is not in `SOPRANO`, a temperature that is not positive.
+        the limit of many particles (Gordon et al. 1993). A ValueError for an empty melody, a name
+        that is none, a note that is not in `SOPRANO`, a temperature that is not positive.
         """
         if not len(melody):
             raise ValueError("the melody is empty; it needs at least one note, such as 'G4'")

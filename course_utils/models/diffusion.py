@@ -128,8 +128,7 @@ class Diffusion(BuildsOnCompile, keras.Model):
         `steps` is how many, evenly spaced, or the times themselves; a ValueError for others than
         the model has. `labels` and `guidance` are as of `denoise`; `eta` is the share of fresh
         noise: 0 is DDIM, 1 with all steps the chain of Ho et al. (2020). `known`, images in [0, 1]
-        and a boolean of one image's shape, fixes pixels: with their noise they are put in at each
-        step, which is gone `rounds` times with noise added in between, so that the others follow.
+        and a boolean of one image's shape, fixes pixels; each step is gone `rounds` times.
         Source: Song et al. (2021), Denoising diffusion implicit models; Lugmayr et al. (2022).
         """
         even = np.linspace(TIMES, 0, max(steps, 0) + 1) if isinstance(steps, int) else [*steps, 0]

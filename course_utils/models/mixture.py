@@ -113,10 +113,9 @@ class PixelMixture:
         """The log of p(component, seen pixels), and what follows for the hidden pixels.
 
         Given the seen pixels o, component k makes the hidden pixels h Gaussian with mean
-        `mean_h + W_h shift` and covariance `v (I + W_h gain W_h^T)`, v the noise variance. With
-        B = S_k - v I, A = W_o^T W_o, gain = (v I + B A)^-1 B, this is the textbook conditional of
-        the joint Gaussian, covariance v I + W B W^T, by Woodbury's identity. The log-probabilities
-        are (N, K), shift (N, K, D), gain (K, D, D).
+        `mean_h + W_h shift` and covariance `v (I + W_h gain W_h^T)`, v the noise variance; B is
+        S_k - v I, A is W_o^T W_o, gain (v I + B A)^-1 B, by Woodbury's identity. The
+        log-probabilities are (N, K), shift (N, K, D), gain (K, D, D).
         """
         if np.ndim(x) != len(self.shape) + 1 or np.shape(x)[1:] != self.shape:
             wanted = ", ".join(["N", *map(str, self.shape)])

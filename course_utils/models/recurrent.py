@@ -112,8 +112,7 @@ class TextGenerator(TextModel):
         """Natural log-probability of every token but the first, given those before it, in nats.
 
         The text, (tokens,), is read as parallel streams; 1 reads it as one sequence, exactly but
-        slowly. Each first reads the `warm_up` tokens before its own part, unscored, so that it
-        starts with the state of a reader who comes from further back. A ValueError for one token.
+        slowly. Each first reads the `warm_up` tokens before its part. A ValueError for one token.
         """
         place, own = parts_with_warm_up(ids, math.ceil((len(ids) - 1) / streams), warm_up)
         state, result = tf.zeros((len(place), self.rnn_units)), np.zeros(len(ids) - 1)

@@ -81,9 +81,8 @@ class RowModel(BuildsOnCompile, keras.Model):
     def fill(self, x: Any, observed: Any, seed: int = 0) -> tuple[Array, Array]:
         """Draw the pixels that are not observed, in reading order, given those before them.
 
-        That is a draw from p(hidden | observed) only where all hidden pixels come after the
-        observed ones. `x` is (batch, size, size), `observed` boolean of one image's shape. Returns
-        the images, and the probability of 1 that each pixel had as it was drawn.
+        A draw from p(hidden | observed) only where all hidden pixels come last. `x` is (batch, size,
+        size), `observed` boolean of one image's shape. Returns the images, and each pixel's p(1).
         """
         x = np.asarray(x, np.float32)
         uniform = np.random.default_rng(seed).random(x.shape, np.float32)

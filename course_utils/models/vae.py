@@ -195,9 +195,8 @@ class VAE(BuildsOnCompile, keras.Model):
     def fill(self, x: Any, observed: Any, labels: Any = None, rounds: int = 10) -> Array:
         """Replace hidden pixels by probabilities that fit the observed ones: an approximation.
 
-        Each of the `rounds` encodes the images (batch, size, size) as they are filled so far, and
-        decodes the mean of q; `observed` is boolean, of one image's shape.
-        Source: Rezende, Mohamed & Wierstra (2014), who draw where this takes the mean.
+        Each of the `rounds` encodes the images (batch, size, size) as filled so far and decodes the
+        mean of q (Rezende et al. 2014 draw); `observed` is boolean, of one image's shape.
         """
         filled = np.where(observed, x, 0).astype(np.float32)
         for _ in range(rounds):

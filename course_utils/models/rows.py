@@ -81,7 +81,7 @@ class RowModel(BuildsOnCompile, keras.Model):
     def fill(self, x: Any, observed: Any, seed: int = 0) -> tuple[Array, Array]:
         """Draw the pixels that are not observed, in reading order, given those before them.
 
-        A draw from p(hidden | observed) only where all hidden pixels come last. `x` is (batch, size,
+        A draw from p(hidden | observed) if all hidden pixels come last. `x` is (batch, size,
         size), `observed` boolean of one image's shape. Returns the images, and each pixel's p(1).
         """
         x = np.asarray(x, np.float32)

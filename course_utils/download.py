@@ -1,7 +1,6 @@
 """Files with a known hash: downloads, and what is shipped in the data folder.
 
-A file is looked for in three places, in this order: the folder `COURSE_DATA_DIR`, the cache, the
-network. The cache is the user's cache folder, or the folder that `COURSE_CACHE_DIR` names.
+A file is looked for in `COURSE_DATA_DIR`, in `COURSE_CACHE_DIR` or the user's cache, and online.
 """
 
 import hashlib

@@ -9,10 +9,7 @@ from IPython.display import display
 
 
 class Progress(keras.callbacks.Callback):
-    """A line below the cell that says how far `fit` is.
-
-    It goes into `HTML.value`: an `Output` widget would leak into the cell's stored output.
-    """
+    """A line below the cell that says how far `fit` is; an `Output` would leak what it shows."""
 
     def __init__(self, every_seconds: float = 0.5) -> None:
         super().__init__()

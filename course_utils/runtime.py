@@ -16,7 +16,6 @@ _PACKAGE = Path(__file__).resolve().parent
 _CHECKOUT = _PACKAGE.parent / "data"
 DATA_DIR = _CHECKOUT if (_CHECKOUT / "expected.toml").exists() else _PACKAGE / "_data"
 NOTEBOOK_MEMORY_MB = 1200  # the most that one notebook of the course needs
-_M_ARENA_MAX = -8  # its name in malloc.h
 current_notebook: str | None = None  # the name given to the last `setup`
 
 
@@ -37,7 +36,7 @@ def setup(notebook: str | None = None, seed: int = 0) -> None:
     os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
     # One heap for all threads: with one each, tracing a model leaves some 80 MB of holes.
     with contextlib.suppress(OSError, AttributeError):  # glibc only
-        ctypes.CDLL("libc.so.6").mallopt(_M_ARENA_MAX, 1)
+        ctypes.CDLL("libc.so.6").mallopt(-8, 1)  # M_ARENA_MAX in malloc.h
     with _quiet_stderr():
         import keras
         import tensorflow as tf

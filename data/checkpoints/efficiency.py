@@ -22,14 +22,14 @@ from course_utils.models.recurrent import TextGenerator
 from course_utils.runtime import release_memory
 from course_utils.training import adamw
 
-STREAMS, LENGTH, SEEDS = 32, 64, (0, 1, 2)
-RATES = (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2, 6.4e-2)
+STREAMS, LENGTH, STRETCH, SEEDS = 32, 64, 15, (0, 1, 2)
+RATES = (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2, 6.4e-2)
 
-SECONDS, UNITS = 10, 128
+SECONDS, UNITS = 8, 128
 OPTIMIZERS = ("Adam", "AdamW", "Muon")
 SCHEDULES = ("constant", "cosine")
 
-SIZES, SCALING_STEPS = (8, 12, 16, 24, 32, 48, 64, 128), 600
+SIZES, SCALING_STEPS = (8, 12, 16, 24, 32, 48, 64, 96, 128), 600
 STUDENT, DISTILLED_STEPS, SHARE = 64, 600, 0.5
 
 
@@ -47,11 +47,12 @@ def content() -> tuple[Any, Any, tuple[Any, Any]]:
 
 
 def batches(steps: int, seed: int) -> tf.data.Dataset:
-    """Parallel streams from places all over the training part, which the seed fixes."""
-    ids, span = content()[1], steps * LENGTH
-    starts = np.random.default_rng(seed).integers(len(ids) - span - 1, size=(STREAMS, 1))
-    rows = ids[starts + np.arange(span + 1)]  # (STREAMS, span + 1)
-    return text.contiguous_streams(np.append(rows[:, :-1], rows[-1, -1]), STREAMS, LENGTH)
+    """Parallel streams that go to another place of the training part every `STRETCH` windows."""
+    ids, span = content()[1], STRETCH * LENGTH
+    stretches = -(-steps // STRETCH)
+    starts = np.random.default_rng(seed).integers(len(ids) - span, size=(STREAMS, stretches, 1))
+    rows = ids[starts + np.arange(span)].reshape(STREAMS, -1)[:, : steps * LENGTH]
+    return text.contiguous_streams(np.append(rows, rows[-1, -1]), STREAMS, LENGTH)
 
 
 def optimizer(name: str, schedule: str, rate: float, steps: int) -> Any:

@@ -1,4 +1,4 @@
-"""Three tables of 05a: optimizers at equal seconds, a scaling law's points, distillation.
+"""Results of 05a: batch sizes, optimizers, a scaling law's points, distillation.
 
 Every arm trains the course's text model on the same text. Learning rates are chosen on validation
 characters with seed 0 for each arm alone, then all seeds are run; the losses of the tables are of
@@ -28,6 +28,7 @@ RATES = (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2, 6.4e-2)
 SECONDS, UNITS = 8, 128
 OPTIMIZERS = ("Adam", "AdamW", "Muon")
 SCHEDULES = ("constant", "cosine")
+BATCHES = (8, 32, 128, 512)
 
 SIZES, SCALING_STEPS = (8, 12, 16, 24, 32, 48, 64, 96, 128), 600
 STUDENT, DISTILLED_STEPS, SHARE = 64, 600, 0.5
@@ -46,13 +47,13 @@ def content() -> tuple[Any, Any, tuple[Any, Any]]:
     return tokenizer, tokenizer.encode(data.train), tuple(halves)
 
 
-def batches(steps: int, seed: int) -> tf.data.Dataset:
+def batches(steps: int, seed: int, streams: int = STREAMS) -> tf.data.Dataset:
     """Parallel streams that go to another place of the training part every `STRETCH` windows."""
     ids, span = content()[1], STRETCH * LENGTH
     stretches = -(-steps // STRETCH)
-    starts = np.random.default_rng(seed).integers(len(ids) - span, size=(STREAMS, stretches, 1))
-    rows = ids[starts + np.arange(span)].reshape(STREAMS, -1)[:, : steps * LENGTH]
-    return text.contiguous_streams(np.append(rows, rows[-1, -1]), STREAMS, LENGTH)
+    starts = np.random.default_rng(seed).integers(len(ids) - span, size=(streams, stretches, 1))
+    rows = ids[starts + np.arange(span)].reshape(streams, -1)[:, : steps * LENGTH]
+    return text.contiguous_streams(np.append(rows, rows[-1, -1]), streams, LENGTH)
 
 
 def optimizer(name: str, schedule: str, rate: float, steps: int) -> Any:
@@ -87,7 +88,9 @@ class Distilled(TextGenerator):
         return super()._read_on((tokens, self.share * soft + (1 - self.share) * hard), training)
 
 
-def trained(units: int, made: Any, steps: int, seed: int, teacher: Any = None) -> TextGenerator:
+def trained(
+    units: int, made: Any, steps: int, seed: int, teacher: Any = None, streams: int = STREAMS
+) -> TextGenerator:
     """Train one model for so many steps with an optimizer."""
     keras.backend.clear_session()
     release_memory()
@@ -100,7 +103,7 @@ def trained(units: int, made: Any, steps: int, seed: int, teacher: Any = None) -
     entropy = keras.losses.CategoricalCrossentropy if teacher else None
     loss = (entropy or keras.losses.SparseCategoricalCrossentropy)(from_logits=True)
     model.compile(made, loss)
-    model.fit(batches(steps, seed), shuffle=False, verbose=0)
+    model.fit(batches(steps, seed, streams), shuffle=False, verbose=0)
     return model
 
 
@@ -121,12 +124,12 @@ def tuned(rates: tuple[float, ...], train: Callable[[float, int], Any]) -> dict[
     return row
 
 
-def step_seconds(made: Callable[[], Any], steps: int = 40, rounds: int = 5) -> float:
+def step_seconds(made: Any, streams: int = STREAMS, steps: int = 40, rounds: int = 5) -> float:
     """The least mean seconds of a step over some rounds."""
-    model, times = trained(UNITS, made(), 2, 0), []
+    model, times = trained(UNITS, made, 2, 0, streams=streams), []
     for _ in range(rounds):
         start = time.perf_counter()
-        model.fit(batches(steps, 0), shuffle=False, verbose=0)
+        model.fit(batches(steps, 0, streams), shuffle=False, verbose=0)
         times.append((time.perf_counter() - start) / steps)
     return round(min(times), 5)
 
@@ -135,7 +138,7 @@ def optimizers() -> dict[str, Any]:
     """Each optimizer with each schedule for the steps that fill `SECONDS`, rate by rate."""
     rows: dict[str, Any] = {}
     steps_of = {
-        name: round(SECONDS / step_seconds(lambda name=name: optimizer(name, "constant", 1e-3, 9)))
+        name: round(SECONDS / step_seconds(optimizer(name, "constant", 1e-3, 9)))
         for name in OPTIMIZERS
     }
     for name in OPTIMIZERS:
@@ -146,6 +149,19 @@ def optimizers() -> dict[str, Any]:
                 return trained(UNITS, optimizer(name, schedule, rate, steps), steps, seed)  # noqa: B023
 
             rows[f"{name}, {schedule}"] = {"steps": steps} | tuned(RATES, train)
+    return {"seconds": SECONDS, "units": UNITS, "seeds": SEEDS, "rows": rows}
+
+
+def batch_sizes() -> dict[str, Any]:
+    """AdamW with a cosine for the steps that fill `SECONDS` at each number of streams."""
+    rows: dict[str, Any] = {}
+    for streams in BATCHES:
+        steps = round(SECONDS / step_seconds(adamw(9), streams))
+
+        def train(rate: float, seed: int) -> Any:
+            return trained(UNITS, adamw(steps, rate), steps, seed, streams=streams)  # noqa: B023
+
+        rows[str(streams)] = {"steps": steps} | tuned(RATES, train)
     return {"seconds": SECONDS, "units": UNITS, "seeds": SEEDS, "rows": rows}
 
 
@@ -179,3 +195,9 @@ def distillation() -> dict[str, Any]:
 
         rows[name] = {"steps": steps} | tuned(RATES[2:], train)
     return {"units": STUDENT, "share": SHARE, "seeds": SEEDS, "rows": rows}
+
+
+def efficiency() -> dict[str, Any]:
+    """All four."""
+    parts = (batch_sizes, optimizers, distillation, scaling_law)
+    return {part.__name__: part() for part in parts}

@@ -25,10 +25,10 @@ from course_utils.training import adamw
 STREAMS, LENGTH, STRETCH, SEEDS = 32, 64, 15, (0, 1, 2)
 RATES = (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2, 6.4e-2)
 
-SECONDS, UNITS = 8, 128
+SECONDS, UNITS = 5, 128
 OPTIMIZERS = ("Adam", "AdamW", "Muon")
 SCHEDULES = ("constant", "cosine")
-BATCHES = (8, 32, 128, 512)
+BATCHES = (8, 32, 128)
 
 SIZES, SCALING_STEPS = (8, 12, 16, 24, 32, 48, 64, 96, 128), 600
 STUDENT, DISTILLED_STEPS, SHARE = 64, 600, 0.5
@@ -119,28 +119,29 @@ def tuned(rates: tuple[float, ...], train: Callable[[float, int], Any]) -> dict[
     best = min(chosen, key=lambda rate: (not np.isfinite(chosen[rate]), chosen[rate]))
     models = [first[best], *(train(best, seed) for seed in SEEDS[1:])]
     row = {"tried": {str(rate): value for rate, value in chosen.items()}, "learning_rate": best}
-    row |= {"weights": models[0].count_params(), "nats": [nats(m, 1) for m in models]}
+    weights = sum(int(np.prod(v.shape)) for v in models[0].trainable_variables)
+    row |= {"weights": weights, "nats": [nats(m, 1) for m in models]}
     print(row, flush=True)
     return row
 
 
-def step_seconds(made: Any, streams: int = STREAMS, steps: int = 40, rounds: int = 5) -> float:
-    """The least mean seconds of a step over some rounds."""
-    model, times = trained(UNITS, made, 2, 0, streams=streams), []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        model.fit(batches(steps, 0, streams), shuffle=False, verbose=0)
-        times.append((time.perf_counter() - start) / steps)
-    return round(min(times), 5)
+def steps_that_fill(models: dict[str, Any], streams: dict[str, int]) -> dict[str, int]:
+    """Steps of `SECONDS` for each model, by the least of eight rounds in which they take turns."""
+    data = {name: batches(20, 0, streams[name]) for name in models}
+    times: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(8):
+        for name, model in models.items():
+            start = time.perf_counter()
+            model.fit(data[name], shuffle=False, verbose=0)
+            times[name].append((time.perf_counter() - start) / 20)
+    return {name: round(SECONDS / min(seconds)) for name, seconds in times.items()}
 
 
 def optimizers() -> dict[str, Any]:
     """Each optimizer with each schedule for the steps that fill `SECONDS`, rate by rate."""
+    timed = {n: trained(UNITS, optimizer(n, "constant", 1e-3, 9), 2, 0) for n in OPTIMIZERS}
+    steps_of = steps_that_fill(timed, dict.fromkeys(OPTIMIZERS, STREAMS))
     rows: dict[str, Any] = {}
-    steps_of = {
-        name: round(SECONDS / step_seconds(optimizer(name, "constant", 1e-3, 9)))
-        for name in OPTIMIZERS
-    }
     for name in OPTIMIZERS:
         for schedule in SCHEDULES:
             steps = steps_of[name]
@@ -148,20 +149,21 @@ def optimizers() -> dict[str, Any]:
             def train(rate: float, seed: int) -> Any:
                 return trained(UNITS, optimizer(name, schedule, rate, steps), steps, seed)  # noqa: B023
 
-            rows[f"{name}, {schedule}"] = {"steps": steps} | tuned(RATES, train)
+            rows[f"{name}, {schedule}"] = {"steps": steps} | tuned(RATES[1:], train)
     return {"seconds": SECONDS, "units": UNITS, "seeds": SEEDS, "rows": rows}
 
 
 def batch_sizes() -> dict[str, Any]:
     """AdamW with a cosine for the steps that fill `SECONDS` at each number of streams."""
+    timed = {str(n): trained(UNITS, adamw(9), 2, 0, streams=n) for n in BATCHES}
     rows: dict[str, Any] = {}
-    for streams in BATCHES:
-        steps = round(SECONDS / step_seconds(adamw(9), streams))
+    for name, steps in steps_that_fill(timed, {str(n): n for n in BATCHES}).items():
 
         def train(rate: float, seed: int) -> Any:
-            return trained(UNITS, adamw(steps, rate), steps, seed, streams=streams)  # noqa: B023
+            made = adamw(steps, rate)  # noqa: B023
+            return trained(UNITS, made, steps, seed, streams=int(name))  # noqa: B023
 
-        rows[str(streams)] = {"steps": steps} | tuned(RATES, train)
+        rows[name] = {"steps": steps} | tuned(RATES[1:], train)
     return {"seconds": SECONDS, "units": UNITS, "seeds": SEEDS, "rows": rows}
 
 

@@ -30,6 +30,7 @@ import autoencoders  # noqa: E402
 
 import equal_seconds as comparison  # noqa: E402
 import jsb_benchmark  # noqa: E402
+import recurrent_layers  # noqa: E402
 
 Row = tuple[str, str, str, bool | None]  # what, bar, measured, whether the bar is met
 
@@ -159,6 +160,7 @@ def notebook(name: str = "04a_text_generation") -> Iterator[Row]:
 
 PARTS = (
     importing,
+    recurrent_layers.hoisted_gru,
     generation,
     tiny_shakespeare,
     equal_seconds,

@@ -1011,7 +1011,7 @@ class Column:
 
 
 def set_matrix():
-    efficient_training.beat_this.set_task(Column(), np.arange(5), score=0.05)
+    efficient_training.beat_this.set_task(Column(), np.arange(5), score=0.09)
 
 
 def straight(levels):
@@ -1024,7 +1024,7 @@ BIT_CHEATS = {
     "nothing rounded": (lambda w: w, "a column has 400 different values"),
     "five bits": (straight(15), "four bits tell 16 apart"),
     "one column": (lambda w: w[:, :1], "became one of (400, 1)"),
-    "not finite": (lambda w: w / 0 * 0, "not finite"),
+    "not finite": (lambda w: np.full_like(w, np.nan), "not finite"),
     "returns nothing": (lambda w: None, "end it with a return statement"),
 }
 

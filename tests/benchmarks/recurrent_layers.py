@@ -20,8 +20,8 @@ BATCH, STEPS, UNITS, ROUNDS = 32, 64, 256, 30
 
 def lesson_layer() -> Any:
     """The class `HoistedGRU` of the lesson, with all that it uses."""
-    wanted, names = {"forward", "state_gradients", "hoisted_gru", "HoistedGRU"}, {}
-    names.update(tf=tf, keras=keras)
+    wanted = {"forward", "state_gradients", "hoisted_gru", "HoistedGRU"}
+    names: dict[str, Any] = {"tf": tf, "keras": keras}
     for source in cells("05a_efficient_training"):
         for node in ast.parse(source).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in wanted:

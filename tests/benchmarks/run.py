@@ -11,6 +11,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
 import course_utils
 
@@ -24,7 +25,8 @@ from course_utils import checkpoints, datasets, download, text, training  # noqa
 from course_utils.models import recurrent  # noqa: E402
 from course_utils.runtime import DATA_DIR  # noqa: E402
 
-sys.path.insert(0, str(DATA_DIR / "checkpoints"))
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(DATA_DIR / "checkpoints"), str(TESTS), str(TESTS.parent / "notebooks/source")]
 
 import autoencoders  # noqa: E402
 

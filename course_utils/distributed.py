@@ -52,9 +52,8 @@ def train(folder: str, steps: int, every: int = 5, batch: int = 32) -> None:
 
     text = (course_utils.runtime.DATA_DIR / "README.md").read_text("utf-8")
     tokenizer, own = CharacterTokenizer.fit(text), batch // max(1, len(workers))
-    distribute: Any = tf.distribute
-    several = len(workers) > 1
-    strategy = distribute.MultiWorkerMirroredStrategy() if several else distribute.get_strategy()
+    several = tf.distribute.MultiWorkerMirroredStrategy if len(workers) > 1 else None
+    strategy: Any = (several or tf.distribute.get_strategy)()
     with strategy.scope():
         model = TextGenerator(tokenizer.vocab_size, 32, 64)
         model.compile(keras.optimizers.Adam(0.01))
@@ -78,11 +77,11 @@ def train(folder: str, steps: int, every: int = 5, batch: int = 32) -> None:
     ids, done = tokenizer.encode(text), int(model.optimizer.iterations.numpy())
     print(f"worker {index} of {max(1, len(workers))} starts after step {done}", flush=True)
     try:
-        for done in range(done + 1, steps + 1):
+        while done < steps:
+            done += 1
             starts = np.random.default_rng(done).integers(len(ids) - 65, size=(batch, 1))
             mine = starts[index * own : (index + 1) * own] + np.arange(65)  # (own, 65)
-            loss = float(step(tf.constant(ids[mine])))
-            print(f"step {done}: loss {loss:.4f}", flush=True)
+            print(f"step {done}: loss {float(step(tf.constant(ids[mine]))):.4f}", flush=True)
             if index == 0 and (done % every == 0 or done == steps):
                 checkpoints.save(done)
     except tf.errors.OpError as error:

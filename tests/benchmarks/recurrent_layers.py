@@ -83,7 +83,12 @@ def hoisted_gru() -> Iterator[Row]:
     middle = {name: float(np.median(column)) for name, column in times.items()}
     gain = {name: middle["Keras"] / seconds for name, seconds in middle.items()}
     each = ", ".join(f"{name} {1e3 * seconds:.0f} ms" for name, seconds in middle.items())
-    yield "hoisted GRU, training step", "≥ 1.5 times", f"{gain['hoisted']:.2f}", gain["hoisted"] > 1.5
+    yield (
+        "hoisted GRU, training step",
+        "≥ 1.5 times",
+        f"{gain['hoisted']:.2f}",
+        gain["hoisted"] > 1.5,
+    )
     yield "… compile time", "≤ 5 s", f"{compiling['hoisted']:.1f} s", compiling["hoisted"] <= 5
     level = gain["hoisted"] >= gain["torch"] if "torch" in gain else None
     yield "… against torch.nn.GRU", "level, an aim", each, level

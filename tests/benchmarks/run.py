@@ -29,10 +29,10 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(DATA_DIR / "checkpoints"), str(TESTS), str(TESTS.parent / "notebooks/source")]
 
 import autoencoders  # noqa: E402
+import recurrent_layers  # noqa: E402
 
 import equal_seconds as comparison  # noqa: E402
 import jsb_benchmark  # noqa: E402
-import recurrent_layers  # noqa: E402
 
 Row = tuple[str, str, str, bool | None]  # what, bar, measured, whether the bar is met
 

@@ -156,3 +156,17 @@ def test_a_law_is_found_again(fit_law):
 def test_sizes_that_cannot_fit_a_law(fit_law, sizes, losses, said):
     with pytest.raises(ValueError, match=said):
         fit_law(sizes, losses)
+
+
+# --- the page of 05a -----------------------------------------------------------------------------
+
+
+def test_the_roof_page_says_what_limits_a_step():
+    known = {"T": 64, "peak": 4e11, "bandwidth": 4e10}
+    known["gru_operations"] = function("05a_efficient_training", "gru_operations")
+    known["bytes_at_least"] = function("05a_efficient_training", "bytes_at_least")
+    page = function("05a_efficient_training", "roof_page", **known)
+    pages = {(u, b): page(u, b) for u in (16, 64, 256, 1024) for b in (1, 8, 128)}
+    assert len(set(pages.values())) == len(pages)
+    assert "<b>memory</b> limits" in pages[16, 1] and "<b>arithmetic</b> limits" in pages[1024, 128]
+    assert "256 units, a batch of 128: 1.9e+10 operations" in pages[256, 128]

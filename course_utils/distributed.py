@@ -8,6 +8,8 @@ import json
 import os
 import socket
 import sys
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import course_utils
@@ -39,8 +41,11 @@ def read_cluster(variable: str) -> tuple[list[str], int]:
     return workers, index
 
 
-def train(folder: str, steps: int, every: int = 5, batch: int = 32) -> None:
-    """Train to so many steps from the folder's checkpoint, if any; save one after each `every`."""
+def train(folder: str, steps: int, every: int = 5, batch: int = 32, patience: float = 60) -> None:
+    """Train to so many steps from the folder's checkpoint, if any; save one after each `every`.
+
+    Ends the process, and says so, if another worker is lost or silent for `patience` seconds.
+    """
     workers, index = read_cluster(os.environ.get("TF_CONFIG", ""))
     course_utils.setup()
     import keras
@@ -52,8 +57,26 @@ def train(folder: str, steps: int, every: int = 5, batch: int = 32) -> None:
 
     text = (course_utils.runtime.DATA_DIR / "README.md").read_text("utf-8")
     tokenizer, own = CharacterTokenizer.fit(text), batch // max(1, len(workers))
-    several = tf.distribute.MultiWorkerMirroredStrategy if len(workers) > 1 else None
-    strategy: Any = (several or tf.distribute.get_strategy)()
+    distribute: Any = tf.distribute
+    make = distribute.MultiWorkerMirroredStrategy if workers[1:] else distribute.get_strategy
+
+    def end(why: str) -> None:
+        saved = (tf.train.latest_checkpoint(folder) or "-0").rpartition("-")[2]
+        mend = f"start all workers again, and training goes on after step {saved}"
+        print(f"worker {index} stops: {why}; {mend}", file=sys.stderr, flush=True)
+        os._exit(1)  # from any thread, whatever the others wait for
+
+    def together(work: Callable[[], Any]) -> Any:
+        silent = threading.Timer(patience, end, (f"no word of the others in {patience} s",))
+        silent.start()
+        try:
+            return work()
+        except tf.errors.OpError as error:
+            return end(f"it lost another worker ({type(error).__name__})")
+        finally:
+            silent.cancel()
+
+    strategy = together(make)
     with strategy.scope():
         model = TextGenerator(tokenizer.vocab_size, 32, 64)
         model.compile(keras.optimizers.Adam(0.01))
@@ -76,19 +99,14 @@ def train(folder: str, steps: int, every: int = 5, batch: int = 32) -> None:
 
     ids, done = tokenizer.encode(text), int(model.optimizer.iterations.numpy())
     print(f"worker {index} of {max(1, len(workers))} starts after step {done}", flush=True)
-    try:
-        while done < steps:
-            done += 1
-            starts = np.random.default_rng(done).integers(len(ids) - 65, size=(batch, 1))
-            mine = starts[index * own : (index + 1) * own] + np.arange(65)  # (own, 65)
-            print(f"step {done}: loss {float(step(tf.constant(ids[mine]))):.4f}", flush=True)
-            if index == 0 and (done % every == 0 or done == steps):
-                checkpoints.save(done)
-    except tf.errors.OpError as error:
-        saved = (tf.train.latest_checkpoint(folder) or "-0").rpartition("-")[2]
-        lost = f"worker {index} stops in step {done}: it lost another worker"
-        mend = f"start all workers again, and training goes on after step {saved}"
-        sys.exit(f"{lost} ({type(error).__name__}); {mend}")
+    while done < steps:
+        done += 1
+        starts = np.random.default_rng(done).integers(len(ids) - 65, size=(batch, 1))
+        mine = tf.constant(ids[starts[index * own : (index + 1) * own] + np.arange(65)])
+        loss = together(lambda mine=mine: float(step(mine)))
+        print(f"step {done}: loss {loss:.4f}", flush=True)
+        if index == 0 and (done % every == 0 or done == steps):
+            checkpoints.save(done)
 
 
 if __name__ == "__main__":

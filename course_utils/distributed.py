@@ -4,12 +4,11 @@ The variable TF_CONFIG names the processes, and which of them this is; without i
 read the FOLDER: it keeps the newest checkpoint, and training goes on from there.
 """
 
+import faulthandler
 import json
 import os
 import socket
 import sys
-import threading
-from collections.abc import Callable
 from typing import Any
 
 import course_utils
@@ -41,13 +40,30 @@ def read_cluster(variable: str) -> tuple[list[str], int]:
     return workers, index
 
 
-def train(folder: str, steps: int, every: int = 5, batch: int = 32, patience: float = 60) -> None:
+def train(folder: str, steps: int, every: int = 5, batch: int = 32, patience: int = 120) -> None:
     """Train to so many steps from the folder's checkpoint, if any; save one after each `every`.
 
-    Ends the process, and says so, if another worker is lost or silent for `patience` seconds.
+    Ends the process, and says so, if another worker is lost; with a traceback headed `Timeout` if
+    one is silent for `patience` seconds.
     """
     workers, index = read_cluster(os.environ.get("TF_CONFIG", ""))
     course_utils.setup()
+    import tensorflow as tf
+
+    if workers[1:]:
+        print(f"worker {index}: a silence of the others for {patience} s ends it", flush=True)
+    try:
+        _train(folder, steps, every, batch, patience, workers, index)
+    except tf.errors.OpError as error:
+        saved = (tf.train.latest_checkpoint(folder) or "-0").rpartition("-")[2]
+        lost = f"worker {index} stops: it lost another worker ({type(error).__name__})"
+        mend = f"start all workers again, and training goes on after step {saved}"
+        sys.exit(f"{lost}; {mend}")
+
+
+def _train(
+    folder: str, steps: int, every: int, batch: int, patience: int, workers: list[str], index: int
+) -> None:
     import keras
     import numpy as np
     import tensorflow as tf
@@ -60,23 +76,9 @@ def train(folder: str, steps: int, every: int = 5, batch: int = 32, patience: fl
     distribute: Any = tf.distribute
     make = distribute.MultiWorkerMirroredStrategy if workers[1:] else distribute.get_strategy
 
-    def end(why: str) -> None:
-        saved = (tf.train.latest_checkpoint(folder) or "-0").rpartition("-")[2]
-        mend = f"start all workers again, and training goes on after step {saved}"
-        print(f"worker {index} stops: {why}; {mend}", file=sys.stderr, flush=True)
-        os._exit(1)  # from any thread, whatever the others wait for
-
-    def together(work: Callable[[], Any]) -> Any:
-        silent = threading.Timer(patience, end, (f"no word of the others in {patience} s",))
-        silent.start()
-        try:
-            return work()
-        except tf.errors.OpError as error:
-            return end(f"it lost another worker ({type(error).__name__})")
-        finally:
-            silent.cancel()
-
-    strategy = together(make)
+    # Python's own threads stand still while TensorFlow waits for the others; this watch does not.
+    faulthandler.dump_traceback_later(patience, exit=True)
+    strategy = make()
     with strategy.scope():
         model = TextGenerator(tokenizer.vocab_size, 32, 64)
         model.compile(keras.optimizers.Adam(0.01))
@@ -103,10 +105,11 @@ def train(folder: str, steps: int, every: int = 5, batch: int = 32, patience: fl
         done += 1
         starts = np.random.default_rng(done).integers(len(ids) - 65, size=(batch, 1))
         mine = tf.constant(ids[starts[index * own : (index + 1) * own] + np.arange(65)])
-        loss = together(lambda mine=mine: float(step(mine)))
-        print(f"step {done}: loss {loss:.4f}", flush=True)
+        faulthandler.dump_traceback_later(patience, exit=True)  # anew for each step
+        print(f"step {done}: loss {float(step(mine)):.4f}", flush=True)
         if index == 0 and (done % every == 0 or done == steps):
             checkpoints.save(done)
+    faulthandler.cancel_dump_traceback_later()
 
 
 if __name__ == "__main__":

@@ -143,7 +143,8 @@ def test_a_worker_whose_fellow_never_comes_does_not_wait_for_ever(tmp_path):
     command = [sys.executable, "-c", SILENT.format(folder=str(tmp_path / "silent"))]
     done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
-    assert "worker 1 stops: no word of the others in 15 s; start all workers" in done.stderr
+    assert "worker 1: a silence of the others for 15 s ends it" in done.stdout
+    assert "Timeout (0:00:15)!" in done.stderr
 
 
 # --- the law that 05a fits -----------------------------------------------------------------------

@@ -102,6 +102,7 @@ STEPS: dict[str, Callable[[Notebook], None]] = {
     "04a_text_generation": text_generation,
     "04b_image_generation": images,
     "04c_audio_generation": sounds,
+    "05a_efficient_training": viewer("course-roof", "units", "batch"),
     "05b_diffusion": viewer("course-denoise", "step", "guidance"),
     "05c_quality_control": quality,
 }

@@ -11,6 +11,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import course_utils
+import efficiency
 import equal_seconds
 import recipes
 from course_utils import checkpoints, datasets, download
@@ -355,3 +356,38 @@ def test_the_shortest_run_again(compared, kind):
     assert model.count_params() == stored["weights"]
     # The same steps, so the same loss but for rounding; the two models are further apart.
     assert equal_seconds.nats_per_character(model) == pytest.approx(row["nats"], rel=0.01)
+
+
+# --- efficiency ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def efficient():
+    return checkpoints.results("efficiency")
+
+
+def test_every_row_of_efficiency_chose_the_best_rate_it_tried(efficient):
+    assert list(efficient) == ["batch_sizes", "optimizers", "distillation", "scaling_law"]
+    for part in efficient.values():
+        for row in part["rows"].values():
+            tried = {float(rate): nats for rate, nats in row["tried"].items()}
+            assert set(tried) <= set(efficiency.RATES) and len(tried) >= 4
+            assert tried[row["learning_rate"]] == min(n for n in tried.values() if np.isfinite(n))
+            assert len(row["nats"]) == len(efficiency.SEEDS)
+            assert all(1.1 < nats < 3.3 for nats in row["nats"])
+
+
+def test_the_arms_of_efficiency_tried_equally_many_rates(efficient):
+    for part in efficient.values():
+        assert len({len(row["tried"]) for row in part["rows"].values()}) == 1
+    assert list(efficient["scaling_law"]["rows"]) == [str(units) for units in efficiency.SIZES]
+    weights = [row["weights"] for row in efficient["scaling_law"]["rows"].values()]
+    assert weights == sorted(set(weights)) and len(weights) >= 6
+
+
+@pytest.mark.slow
+def test_a_row_of_the_scaling_law_again(efficient):
+    course_utils.setup()
+    row, steps = efficient["scaling_law"]["rows"]["16"], efficiency.SCALING_STEPS
+    model = efficiency.trained(16, efficiency.adamw(steps, row["learning_rate"]), steps, 0)
+    assert efficiency.nats(model, 1) == pytest.approx(row["nats"][0], rel=0.01)

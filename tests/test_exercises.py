@@ -24,6 +24,7 @@ from course_utils.exercises import (
     background,
     concepts,
     diffusion,
+    efficient_training,
     faq,
     image_generation,
     quality_control,
@@ -64,6 +65,9 @@ QUESTIONS = {
     "faq.bits": faq.bits,
     "faq.cost": faq.cost,
     "faq.beat_this": faq.beat_this,
+    "efficient_training.operations": efficient_training.operations,
+    "efficient_training.integers": efficient_training.integers,
+    "efficient_training.beat_this": efficient_training.beat_this,
     "diffusion.noise": diffusion.noise,
     "diffusion.guided": diffusion.guided,
     "diffusion.beat_this": diffusion.beat_this,
@@ -98,6 +102,17 @@ def each_pixel(grey, logits):
 def naive_loss(grey, logits, hidden):
     s = 1 / (1 + np.exp(-logits))
     return -(grey * np.log(s) + (1 - grey) * np.log(1 - s))[hidden].mean()
+
+
+def to_integers(w, largest):
+    """The integers and the scales, of one size for each column."""
+    return np.round(w * 127 / largest), np.broadcast_to(largest / 127, w.shape[1:])
+
+
+def columns(w, levels, rounded=True):
+    """The integers and the scale of each column; without rounding, the quotients alone."""
+    scale = np.abs(w).max(axis=0) / levels
+    return (np.round(w / scale), scale) if rounded else w / scale
 
 
 def gaussian_kl(mean, log_var, prior_mean, prior_log_var):
@@ -470,6 +485,30 @@ MISTAKES = [
     (faq.cost, lambda z, y: -np.log(by_row(z))[np.arange(len(y)), y].mean(), "e^1000 overflows"),
     (faq.cost, lambda z, y: min(label_cost(z, y), 16.1), "hides the cost"),
     (faq.cost, lambda z, y: 1.0, "expected"),
+    (efficient_training.operations, lambda t, d: 12 * t * d**2 + 2 * t**2 * d, "twice that"),
+    (efficient_training.operations, lambda t, d: 24 * t * d**2, "attention is missing"),
+    (
+        efficient_training.operations,
+        lambda t, d: 24 * t * d**2 + 2 * t**2 * d,
+        "the weights with the values are a product, too",
+    ),
+    (efficient_training.operations, lambda t, d: 72 * t * d**2 + 12 * t**2 * d, "a third of it"),
+    (efficient_training.operations, lambda t, d: 12 * t * d**2 + 4 * t**2 * d, "4 d² weights each"),
+    (efficient_training.operations, lambda t, d: 4_325_376, "right for this size only"),
+    (efficient_training.operations, lambda t, d: 1, "got 1.0"),
+    (efficient_training.integers, lambda w: to_integers(w, np.abs(w).max()), "each has its own"),
+    (efficient_training.integers, lambda w: to_integers(w, w.max(axis=0)), "the sign must not"),
+    (efficient_training.integers, lambda w: columns(w, 255), "reach 127, not 255"),
+    (efficient_training.integers, lambda w: columns(w, 128), "the largest weight does not fit"),
+    (
+        efficient_training.integers,
+        lambda w: (np.trunc(columns(w, 127, False)), np.abs(w).max(axis=0) / 127),
+        "cut off instead of rounded",
+    ),
+    (efficient_training.integers, lambda w: columns(w, 127)[::-1], "integers come first"),
+    (efficient_training.integers, lambda w: math.prod(columns(w, 127)), "not their product"),
+    (efficient_training.integers, lambda w: columns(w, 127), "a column of zeros"),
+    (efficient_training.integers, lambda w: w, "expected"),
 ]
 
 
@@ -1112,8 +1151,55 @@ def test_a_mean_of_many_beats_the_number_and_nothing_hidden_is_shown(capsys):
     assert "squared error a hidden pixel; the number to beat is 0.0500" in capsys.readouterr().out
 
 
+class Column:
+    """A stand-in for a model: it pays for the distance of its matrix from the first one."""
+
+    def __init__(self):
+        self.first = np.random.default_rng(0).standard_t(3, size=(400, 4)).astype(np.float32)
+        self.weights = [self.first, np.zeros((2, 4), np.float32), np.zeros(4, np.float32)]
+
+    def get_weights(self):
+        return self.weights
+
+    def set_weights(self, weights):
+        self.weights = weights
+
+    def log_prob(self, ids):
+        return -np.square(self.weights[0] - self.first).mean(axis=1)
+
+
+def set_matrix():
+    efficient_training.beat_this.set_task(Column(), np.arange(5), score=0.09)
+
+
+def straight(levels):
+    """Rounding to so many levels to either side of zero."""
+    return lambda w: np.round(w * levels / np.abs(w).max(axis=0)) * np.abs(w).max(axis=0) / levels
+
+
+BIT_CHEATS = {
+    "the lesson's": (straight(7), "not better yet"),
+    "nothing rounded": (lambda w: w, "a column has 400 different values"),
+    "five bits": (straight(15), "four bits tell 16 apart"),
+    "one column": (lambda w: w[:, :1], "became one of (400, 1)"),
+    "not finite": (lambda w: np.full_like(w, np.nan), "not finite"),
+    "returns nothing": (lambda w: None, "end it with a return statement"),
+}
+
+
+def test_four_bits_beat_the_number(capsys):
+    set_matrix()
+    names = {"np": np}
+    exec(efficient_training.beat_this.reference, names)
+    assert efficient_training.beat_this.feedback(names["four_bits"]) == "Right."
+    assert "nats per character; the number to beat is" in capsys.readouterr().out
+    model = efficient_training.beat_this.model
+    assert np.array_equal(model.get_weights()[0], model.first)
+
+
 CHALLENGES = {
     "faq": (faq.beat_this, set_halves, HALF_CHEATS),
+    "efficient_training": (efficient_training.beat_this, set_matrix, BIT_CHEATS),
     "audio_generation": (audio_generation.beat_this, set_tones, TONE_CHEATS),
     "text_generation": (lesson.beat_this, set_task, CHEATS),
     "concepts": (concepts.beat_this, set_images, PIXEL_CHEATS),

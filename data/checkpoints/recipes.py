@@ -1,8 +1,8 @@
 """Train the checkpoints that the course ships: `python data/checkpoints/recipes.py [NAME …]`.
 
 Each is stored beside this file as weights (`NAME.weights.h5`) with a `NAME.json`: what is needed
-to build the model, and the losses of the training run. `label_efficiency`, `equal_seconds`
-and `jsb_benchmark` are tables of results.
+to build the model, and the losses of the training run. `label_efficiency`, `equal_seconds`,
+`jsb_benchmark` and `efficiency` are tables of results.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from course_utils.models.rows import RowModel
 from course_utils.models.vae import VAE
 from course_utils.runtime import DATA_DIR
 from course_utils.training import adamw, binarise, image_batches, restart
+from efficiency import efficiency
 from equal_seconds import equal_seconds
 from gan import GAN, draw
 from jsb_benchmark import BATCH, STEPS, compiled, jsb_benchmark, windows
@@ -486,6 +487,7 @@ TABLES: dict[str, Callable[[], dict[str, Any]]] = {
     "label_efficiency": label_efficiency,
     "equal_seconds": equal_seconds,
     "jsb_benchmark": jsb_benchmark,
+    "efficiency": efficiency,
 }
 """Results that a lesson shows, in place of weights."""
 

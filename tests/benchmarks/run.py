@@ -11,6 +11,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
 import course_utils
 
@@ -24,9 +25,11 @@ from course_utils import checkpoints, datasets, download, text, training  # noqa
 from course_utils.models import recurrent  # noqa: E402
 from course_utils.runtime import DATA_DIR  # noqa: E402
 
-sys.path.insert(0, str(DATA_DIR / "checkpoints"))
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(DATA_DIR / "checkpoints"), str(TESTS), str(TESTS.parent / "notebooks/source")]
 
 import autoencoders  # noqa: E402
+import recurrent_layers  # noqa: E402
 
 import equal_seconds as comparison  # noqa: E402
 import jsb_benchmark  # noqa: E402
@@ -159,6 +162,7 @@ def notebook(name: str = "04a_text_generation") -> Iterator[Row]:
 
 PARTS = (
     importing,
+    recurrent_layers.hoisted_gru,
     generation,
     tiny_shakespeare,
     equal_seconds,

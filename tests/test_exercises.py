@@ -496,7 +496,11 @@ MISTAKES = [
     (efficient_training.operations, lambda t, d: 12 * t * d**2 + 4 * t**2 * d, "4 d² weights each"),
     (efficient_training.operations, lambda t, d: 4_325_376, "right for this size only"),
     (efficient_training.operations, lambda t, d: 1, "got 1.0"),
-    (efficient_training.integers, lambda w: to_integers(w, np.abs(w).max()), "each column has"),
+    (
+        efficient_training.integers,
+        lambda w: to_integers(w, np.abs(w).max()),
+        "each column has its own",
+    ),
     (efficient_training.integers, lambda w: to_integers(w, w.max(axis=0)), "the sign must not"),
     (efficient_training.integers, lambda w: columns(w, 255), "reach 127, not 255"),
     (efficient_training.integers, lambda w: columns(w, 128), "the largest weight does not fit"),
@@ -509,6 +513,7 @@ MISTAKES = [
     (efficient_training.integers, lambda w: math.prod(columns(w, 127)), "not their product"),
     (efficient_training.integers, lambda w: columns(w, 127), "a column of zeros"),
     (efficient_training.integers, lambda w: w, "a pair of arrays is wanted"),
+    (efficient_training.integers, lambda w: (w, w[0]), "expected"),
 ]
 
 

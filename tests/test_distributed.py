@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -24,17 +23,11 @@ def variable(workers, kind="worker", index=0):
     return json.dumps({"cluster": {"worker": workers}, "task": {"type": kind, "index": index}})
 
 
+free_ports = function("05a_efficient_training", "free_ports", np=np, socket=socket)
+
+
 def free_addresses(count):
-    """On ports below those that outgoing connections get, which others may take in between."""
-    found = []
-    while len(found) < count:
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", random.randrange(20_000, 32_000)))
-            except OSError:
-                continue
-            found.append(f"127.0.0.1:{probe.getsockname()[1]}")
-    return found
+    return [f"127.0.0.1:{port}" for port in free_ports(count)]
 
 
 def test_without_the_variable_there_is_one_process():

@@ -2,6 +2,7 @@
 # make test       set up .venv and run everything that checks the project
 # make test-fast  the same without notebooks, browser and slow tests
 # make notebooks  rebuild the notebooks from notebooks/source (NAME=04a_text_generation for one)
+# make site       build the course as pages to read without running it, in build/site
 # make checkpoints  train what is in data/checkpoints again (NAME=place_names for one)
 # make bench, make lint, make lock, make clean: for contributors
 
@@ -18,7 +19,7 @@ endif
 
 IN_PARALLEL := -n 2 --dist loadscope
 
-.PHONY: lab test test-fast notebooks checkpoints bench lint lock clean
+.PHONY: lab test test-fast notebooks site checkpoints bench lint lock clean
 
 lab: .venv/installed
 	$(BIN)/jupyter lab --LabApp.default_url=lab/tree/notebooks/00_start_here.ipynb $(LAB_ARGS)
@@ -35,6 +36,11 @@ test-fast: .venv/installed
 notebooks: .venv/installed
 	$(BIN)/python notebooks/source/build.py $(NAME)
 
+site: .venv/installed
+	rm -rf build/site build/site-pages
+	mkdir -p build/site-pages
+	$(BIN)/python -m sphinx -W --keep-going --quiet -c notebooks/source/site -d build/site-pages/.doctrees build/site-pages build/site
+
 checkpoints: .venv/installed
 	$(BIN)/python data/checkpoints/recipes.py $(NAME)
 
@@ -47,7 +53,7 @@ lint: .venv/installed
 	$(BIN)/mypy
 
 lock: .venv/installed
-	$(BIN)/uv pip compile --universal --generate-hashes --extra test --no-header $(LOCK_ARGS) pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --universal --generate-hashes --extra test --extra site --no-header $(LOCK_ARGS) pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

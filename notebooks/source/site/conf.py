@@ -50,8 +50,8 @@ LIBRARY = """# The library
 The notebooks import these modules of `course_utils`. The exercises are left out: their modules hold
 the solutions.
 """
-ARRAY = re.compile(
-    r"~?numpy\.ndarray\[tuple\[~?typing\.Any, \.\.\.\], ~?numpy\.dtype\[~?typing\.Any\]\]"
+ARRAY = re.compile(  # "~" is in front of a name that Sphinx shows without its module
+    r"~?numpy\.ndarray\[tuple\[~?typing\.Any, \.\.\.\], ~?numpy\.dtype\[[~.\w]+(?:\[[~.\w]+\])?\]\]"
 )
 MODULE = """
 ## %s

@@ -3,6 +3,7 @@
 # make test-fast  the same without notebooks, browser and slow tests
 # make notebooks  rebuild the notebooks from notebooks/source (NAME=04a_text_generation for one)
 # make checkpoints  train what is in data/checkpoints again (NAME=place_names for one)
+# make edges      how near checked values come to the edges of their intervals on another machine
 # make bench, make lint, make lock, make clean: for contributors
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ endif
 
 IN_PARALLEL := -n 2 --dist loadscope
 
-.PHONY: lab test test-fast notebooks checkpoints bench lint lock clean
+.PHONY: lab test test-fast notebooks checkpoints edges bench lint lock clean
 
 lab: .venv/installed
 	$(BIN)/jupyter lab --LabApp.default_url=lab/tree/notebooks/00_start_here.ipynb $(LAB_ARGS)
@@ -37,6 +38,9 @@ notebooks: .venv/installed
 
 checkpoints: .venv/installed
 	$(BIN)/python data/checkpoints/recipes.py $(NAME)
+
+edges: .venv/installed
+	$(BIN)/python tests/benchmarks/edges.py $(NAME)
 
 bench: .venv/installed
 	$(BIN)/python tests/benchmarks/run.py

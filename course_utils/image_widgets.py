@@ -9,8 +9,9 @@ import ipywidgets as ipw
 import matplotlib.pyplot as plt
 import numpy as np
 
+from course_utils.datasets import Array
 from course_utils.models.masked import DigitClassifier
-from course_utils.models.vae import VAE, Array
+from course_utils.models.vae import VAE
 
 
 def picture(rows: list[Array], words: str, zoom: int = 3) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from course_utils.images import checked
+from course_utils.datasets import checked
 
 
 def bits_per_character(log_prob: NDArray[Any] | float, characters: int) -> float:

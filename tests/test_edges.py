@@ -56,3 +56,14 @@ def test_values_near_an_edge_outside_or_missing_are_named() -> None:
 def test_every_notebook_has_seeds_to_move() -> None:
     sources = {lesson.name: COURSE.source(lesson.name).read_text("utf-8") for lesson in PLAN}
     assert all(edges.with_seeds(source, 1) != source for source in sources.values())
+
+
+def test_checks_that_no_breakage_moves_are_named() -> None:
+    name = "00_start_here"
+    checks = COURSE.results(name)["checks"]
+    middle = {key: (entry["low"] + entry["high"]) / 2 for key, entry in checks.items()}
+    moved = middle | {"notes_in_a_chord": 0.0}
+    assert edges.unmoved(name, {"a": middle, "b": middle}) == list(checks)
+    assert edges.unmoved(name, {"a": middle, "b": moved}) == [*checks][:2] + [*checks][3:]
+    del moved["copied_characters"]  # not reached: noticed
+    assert edges.unmoved(name, {"a": moved}) == ["digits_read_as_wanted", "distinct_characters"]

@@ -3,9 +3,8 @@
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from course_utils.datasets import Array
 
 
 class PixelMixture:

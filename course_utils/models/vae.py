@@ -7,10 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from course_utils.images import checked
+from course_utils.datasets import Array, checked
 from course_utils.training import BuildsOnCompile
-
-Array = np.ndarray[Any, Any]
 
 
 def kl_divergence(mean: Any, log_var: Any) -> Any:

@@ -254,10 +254,6 @@ def test_the_file_is_the_learners_own(monkeypatch, repo: Path) -> None:
     assert progress.path().name == "progress.jsonl"
 
 
-def test_tests_do_not_write_to_the_users_folder() -> None:
-    assert os.environ["COURSE_STATE_DIR"]
-
-
 def test_make_keeps_the_state_of_notebooks_under_build(repo: Path) -> None:
     makefile = (repo / "Makefile").read_text("utf-8")
     assert "test test-fast: export COURSE_STATE_DIR = $(CURDIR)/build/state" in makefile

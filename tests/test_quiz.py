@@ -204,11 +204,10 @@ def test_to_read(name: str) -> None:
     asked = quiz.questions(name)
     text, page = quiz.to_read(asked).values()
     questions, answers = text.split("\n\nAnswers\n")
-    for number, (question, answer) in enumerate(zip(asked, answers.splitlines(), strict=True), 1):
-        assert f"{number}. {question.ask}\n" in questions
-        letters = dict(
-            re.findall(r"^   ([a-d])\) (.+)$", questions.split("\n\n")[number - 1], re.M)
-        )
+    parts = zip(asked, questions.split("\n\n"), answers.splitlines(), strict=True)
+    for number, (question, part, answer) in enumerate(parts, 1):
+        assert part.startswith(f"{number}. {question.ask}\n")
+        letters = dict(re.findall(r"^   ([a-d])\) (.+)$", part, re.M))
         assert list(letters.values()) == question.options
         found = re.fullmatch(rf"{number}\. ([a-d])\) (.+)", answer)
         assert found and (letters[found[1]], found[2]) == (question.right, question.because)

@@ -24,6 +24,9 @@ IN_PARALLEL := -n 2 --dist loadscope
 lab: .venv/installed
 	$(BIN)/jupyter lab --LabApp.default_url=lab/tree/notebooks/00_start_here.ipynb $(LAB_ARGS)
 
+# What notebooks record of a learner's progress stays here, and out of the user's own folder.
+test test-fast: export COURSE_STATE_DIR = $(CURDIR)/build/state
+
 test: .venv/installed
 	$(BIN)/python -m pytest tests -m "not browser" $(IN_PARALLEL)
 	$(BIN)/python -m pytest tests -m browser

@@ -4,7 +4,7 @@ import functools
 import tomllib
 from typing import Any
 
-from course_utils import runtime
+from course_utils import progress, runtime
 
 
 class OutsideInterval(AssertionError):
@@ -35,3 +35,4 @@ def check(name: str, value: float) -> None:
     if not low <= float(value) <= high:  # a NaN is outside too
         raise OutsideInterval(f"{measured}, {interval}: OUTSIDE. {hint}")
     print(f"{measured}, {interval}: ok")
+    progress.record("check", name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -79,6 +80,27 @@ def background(notebook: Notebook, seconds: float = 30) -> None:
     notebook.changed(alternative, said, seconds)
 
 
+def questions(notebook: Notebook, seconds: float = 30) -> None:
+    """By the keyboard alone: Tab goes to the first question, arrows choose, a line answers."""
+    page, said = notebook.page, set()
+    page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").last.click()  # command mode
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('.course-quiz input[type=radio]')"):
+            break
+    else:
+        raise AssertionError("the Tab key does not reach the questions")
+    assert page.locator(".course-quiz input:checked").count() == 0, "an answer is chosen at first"
+    now = notebook.text(".course-feedback")
+    for _ in range(4):
+        page.keyboard.press("ArrowDown")
+        now = notebook.changed(".course-feedback", now, seconds)
+        said.add(now)
+        assert page.locator(".course-quiz input:checked").count() == 1
+    assert len(said) == 4 and sum(line.startswith("Right.") for line in said) == 1, said
+    assert re.match(r"[01] of \d right", notebook.text(".course-score"))
+
+
 def viewer(part: str, *labels: str) -> Callable[[Notebook], None]:
     """Move each of these sliders of a part, one after the other, and its words change."""
 
@@ -95,6 +117,7 @@ def viewer(part: str, *labels: str) -> Callable[[Notebook], None]:
 
 # What a reader does in each notebook with an interactive part, after running all of it.
 STEPS: dict[str, Callable[[Notebook], None]] = {
+    "00_start_here": questions,
     "01_background": background,
     "02_concepts": concepts,
     "03a_variational_autoencoder": viewer("course-latent", "dimension", "value"),

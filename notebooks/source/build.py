@@ -12,8 +12,10 @@ import argparse
 import hashlib
 import inspect
 import math
+import os
 import re
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -98,6 +100,8 @@ def render(name: str, project: Project = COURSE) -> Any:
 def execute(notebook: Any, folder: Path) -> tuple[int, int]:
     """Run every cell in order in a fresh kernel; outputs are stored in ``notebook``.
 
+    The learner's progress goes to a folder that is thrown away.
+
     Args:
         notebook: what ``render`` returns.
         folder: the kernel's working folder.
@@ -128,7 +132,10 @@ def execute(notebook: Any, folder: Path) -> tuple[int, int]:
     )
     cells = list(notebook.cells)
     start = time.perf_counter()
-    with client.setup_kernel():
+    with (
+        tempfile.TemporaryDirectory() as state,
+        client.setup_kernel(env=os.environ | {"COURSE_STATE_DIR": state}),
+    ):
         for index, cell in enumerate(cells):
             try:
                 client.execute_cell(cell, index)

@@ -1,7 +1,4 @@
-"""The course's data sets: each with its splits, its source and its licence.
-
-Datasheets are in `data/README.md`. Everything here works offline except what `download` fetches.
-"""
+"""The course's data sets, each with its splits, source and licence; see `data/README.md`."""
 
 import difflib
 import gzip

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import uniform_filter1d
 
-from course_utils import audio, chorales, datasets, download, image_widgets
+from course_utils import audio, chorales, datasets, download, widgets
 from lessons import LOUD_AT_LEAST, cells, function, sounds_in
 
 
@@ -255,7 +255,7 @@ def test_timbre_page_says_and_plays_what_was_asked_for():
             return type("Tensor", (), {"numpy": lambda self: pictures})()
 
     notes = datasets.notes(1, 3).test
-    named = {"np": np, "audio": audio, "image_widgets": image_widgets, "vae": Model}
+    named = {"np": np, "audio": audio, "widgets": widgets, "vae": Model}
     named |= {"directions": {"brightness": np.array([1.0, 0]), "decay": np.array([0, 1.0])}}
     named["z_test"] = np.stack([notes.labels["brightness"], notes.labels["decay"]], axis=1)
     named |= {"labels": notes.labels, "sounds": datasets.notes(1, 3)}
@@ -286,7 +286,7 @@ def test_composer_page_shows_and_plays_each_key():
         def nats_per_frame(rolls):
             return 1.25
 
-    named = {"np": np, "audio": audio, "image_widgets": image_widgets, "model": Model}
+    named = {"np": np, "audio": audio, "widgets": widgets, "model": Model}
     named |= {n: getattr(chorales, n) for n in ("LOWEST", "note_name", "note_number", "piano_roll")}
     named |= {"pitches_21": chorales.LOWEST + np.arange(88), "choir": choir}
     composer_page = function("04c_audio_generation", "composer_page", **named)

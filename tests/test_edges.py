@@ -39,18 +39,16 @@ def test_values_near_an_edge_outside_or_missing_are_named() -> None:
     checks = COURSE.results(name)["checks"]
     middle = {key: (entry["low"] + entry["high"]) / 2 for key, entry in checks.items()}
     assert edges.lines(name, {"as it is": middle}) == []
-    low, high = (checks["notes_in_a_chord"][edge] for edge in ("low", "high"))
+    low, high = (checks["chords_of_bach"][edge] for edge in ("low", "high"))
     for value, word in (
         (high + 1, "OUTSIDE"),
         (low + 0.05 * (high - low), "near the edge"),
         (float("nan"), "OUTSIDE"),
     ):
-        (line,) = edges.lines(name, {"other": middle | {"notes_in_a_chord": value}})
-        assert f"notes_in_a_chord: {word}" in line and "other" in line
-    del middle["notes_in_a_chord"]
-    assert edges.lines(name, {"other": middle}) == [
-        f"{name} notes_in_a_chord: not reached in other"
-    ]
+        (line,) = edges.lines(name, {"other": middle | {"chords_of_bach": value}})
+        assert f"chords_of_bach: {word}" in line and "other" in line
+    del middle["chords_of_bach"]
+    assert edges.lines(name, {"other": middle}) == [f"{name} chords_of_bach: not reached in other"]
 
 
 def test_every_notebook_has_seeds_to_move() -> None:
@@ -62,7 +60,7 @@ def test_checks_that_no_breakage_moves_are_named() -> None:
     name = "00_start_here"
     checks = COURSE.results(name)["checks"]
     middle = {key: (entry["low"] + entry["high"]) / 2 for key, entry in checks.items()}
-    moved = middle | {"notes_in_a_chord": 0.0}
+    moved = middle | {"chords_of_bach": 0.0}
     assert edges.unmoved(name, {"a": middle, "b": middle}) == list(checks)
     assert edges.unmoved(name, {"a": middle, "b": moved}) == [*checks][:2] + [*checks][3:]
     del moved["copied_characters"]  # not reached: noticed

@@ -119,10 +119,7 @@ class ChoraleModel(BuildsOnCompile, keras.Model):
         return -ops.sum(y * y_pred) / ops.sum(y)
 
     def log_prob(self, rolls: Sequence[Array]) -> list[Array]:
-        """The log-probability of every frame given those before it, in nats, exact.
-
-        `rolls` are pieces (frames, pitches) of 0 and 1; each gives an array (frames,).
-        """
+        """The exact log p in nats of every frame given those before: (frames,) for each piece."""
         order = np.argsort([len(checked(roll, self.pitches)) for roll in rolls])
         result = [np.empty(0)] * len(rolls)
         for part in (order[i : i + 16] for i in range(0, len(order), 16)):

@@ -17,10 +17,7 @@ class PixelMixture:
     """
 
     def __init__(self, dimensions: int, components: int = 1, regularisation: float = 1e-6) -> None:
-        """Use D `dimensions`, fewer than pixels, and some Gaussians for each class, or for all.
-
-        The `regularisation` is added to every variance in the subspace.
-        """
+        """Use D `dimensions`, Gaussians a class or for all, and a least variance of each."""
         self.dimensions, self.components = dimensions, components
         self.regularisation = regularisation
 

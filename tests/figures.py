@@ -22,6 +22,7 @@ from plan import COURSE, PLAN  # noqa: E402
 
 TABLE = re.compile(r"(<!-- figures:start -->\n).*?(<!-- figures:end -->)", re.DOTALL)
 ROW = re.compile(r"^\| (?P<what>[^|]+?) \| (?P<value>[^|]+?) \|$", re.MULTILINE)
+KINDS = ("Question", "Function", "NumberToBeat", "Challenge", "Attack")  # of exercises
 IMPORT = "import time; start = time.perf_counter(); import course_utils; "
 IMPORT += "print(time.perf_counter() - start)"
 
@@ -38,13 +39,11 @@ def library_lines() -> tuple[int, int]:
 def exercises(name: str) -> int:
     """How many exercises a notebook has."""
     path = ROOT / "course_utils" / "exercises" / f"{name.partition('_')[2]}.py"
-    values = (
-        node.value
-        for node in ast.parse(path.read_text("utf-8")).body
-        if isinstance(node, ast.Assign)
-    )
-    calls = (value.func for value in values if isinstance(value, ast.Call))
-    return sum(ast.unparse(call) in ("Question", "Function", "NumberToBeat") for call in calls)
+    assigned = [
+        n.value for n in ast.parse(path.read_text("utf-8")).body if isinstance(n, ast.Assign)
+    ]
+    calls = [ast.unparse(value.func) for value in assigned if isinstance(value, ast.Call)]
+    return sum(call in KINDS for call in calls)
 
 
 def questions(name: str) -> int:

@@ -2,6 +2,8 @@
 # make test       set up .venv and run everything that checks the project
 # make test-fast  the same without notebooks, browser and slow tests
 # make notebooks  rebuild the notebooks from notebooks/source (NAME=04a_text_generation for one)
+# make student    write build/student: copies to hand out, exercises marked for nbgrader
+# make instructor write build/instructor: solutions, answer keys, minutes per section
 # make checkpoints  train what is in data/checkpoints again (NAME=place_names for one)
 # make edges      how near checked values come to the edges of their intervals on another machine
 # make bench, make lint, make lock, make clean: for contributors
@@ -19,7 +21,7 @@ endif
 
 IN_PARALLEL := -n 2 --dist loadscope
 
-.PHONY: lab test test-fast notebooks checkpoints edges bench lint lock clean
+.PHONY: lab test test-fast notebooks student instructor checkpoints edges bench lint lock clean
 
 lab: .venv/installed
 	$(BIN)/jupyter lab --LabApp.default_url=lab/tree/notebooks/00_start_here.ipynb $(LAB_ARGS)
@@ -39,6 +41,9 @@ test-fast: .venv/installed
 
 notebooks: .venv/installed
 	$(BIN)/python notebooks/source/build.py $(NAME)
+
+student instructor: .venv/installed
+	$(BIN)/python notebooks/source/classroom.py $@ $(NAME)
 
 checkpoints: .venv/installed
 	$(BIN)/python data/checkpoints/recipes.py $(NAME)

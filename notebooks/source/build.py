@@ -123,7 +123,7 @@ def execute(notebook: Any, folder: Path) -> tuple[int, int]:
         timeout=CELL_TIMEOUT,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
-        record_timing=False,
+        record_timing=True,  # minutes per section are made of it; `clean` takes it out
         store_widget_state=False,
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
     )

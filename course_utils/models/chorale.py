@@ -181,10 +181,7 @@ class ChoraleModel(BuildsOnCompile, keras.Model):
     def sample(
         self, n: int, length: int, temperature: float = 1.0, start: Any = None, seed: int = 0
     ) -> Array:
-        """Draw n pieces, (n, length, pitches) uint8, that begin with the frames of `start`, if any.
-
-        A ValueError for a temperature that is not positive, and for a length below 1.
-        """
+        """Draw n pieces, (n, length, pitches), that begin with `start`; ValueError as `harmonise`."""
         none = np.zeros((0, self.pitches))
         start = none if start is None else checked(start, self.pitches)
         return self._write(n, length, temperature, seed, start, none)

@@ -181,7 +181,7 @@ class ChoraleModel(BuildsOnCompile, keras.Model):
     def sample(
         self, n: int, length: int, temperature: float = 1.0, start: Any = None, seed: int = 0
     ) -> Array:
-        """Draw n pieces, (n, length, pitches), that begin with `start`; errors as of `harmonise`."""
+        """Draw n pieces, (n, length, pitches), beginning with `start`; errors as of `harmonise`."""
         none = np.zeros((0, self.pitches))
         start = none if start is None else checked(start, self.pitches)
         return self._write(n, length, temperature, seed, start, none)

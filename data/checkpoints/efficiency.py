@@ -23,7 +23,7 @@ from course_utils.runtime import release_memory
 from course_utils.training import adamw
 
 STREAMS, LENGTH, STRETCH, SEEDS = 32, 64, 15, (0, 1, 2)
-RATES = (8e-3, 1.6e-2, 3.2e-2, 6.4e-2, 0.128)
+RATES = (8e-3, 1.6e-2, 3.2e-2, 6.4e-2)
 
 SECONDS, UNITS = 6, 128
 OPTIMIZERS = ("Adam", "AdamW", "Muon")

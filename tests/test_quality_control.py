@@ -219,7 +219,8 @@ def test_nearer_to_members_is_a_share() -> None:
 
 def filter_page() -> Callable[..., Any]:
     pool = RNG.random((3_000, 28, 28))
-    report = dict.fromkeys(("Fréchet", "precision", "recall", "rarest class", "commonest"), 0.25)
+    columns = ("Fréchet", "precision", "recall", "rarest class", "commonest class")
+    report = dict.fromkeys(columns, 0.25)
     names = {"sure": RNG.random(3_000), "read": np.arange(3_000) % 10, "pool": pool}
     return lesson("filter_page", report=lambda chosen: report, widgets=widgets, **names)
 

@@ -43,8 +43,11 @@ test-fast: .venv/installed
 notebooks: .venv/installed
 	$(BIN)/python notebooks/source/build.py $(NAME)
 
-student instructor: .venv/installed
-	$(BIN)/python notebooks/source/classroom.py $@ $(NAME)
+student: .venv/installed
+	$(BIN)/python notebooks/source/classroom.py student $(NAME)
+
+instructor: .venv/installed
+	$(BIN)/python notebooks/source/classroom.py instructor $(NAME)
 
 site: .venv/installed
 	rm -rf build/site build/site-pages

@@ -13,7 +13,8 @@ from course_utils import progress, runtime
 
 # An answer may take two lines, where ipywidgets has room for one; JupyterLab keeps the arrow keys.
 HEAD = """<style>
-.course-quiz .widget-radio-box label {height: auto; white-space: normal}
+.course-quiz label {height: auto; white-space: normal; display: flex;
+    flex-direction: row-reverse; justify-content: flex-end}
 .course-quiz .widget-html-content {line-height: 1.4}
 </style>Choose with the mouse, or go to an answer with Tab and choose it with the space bar."""
 

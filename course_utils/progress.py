@@ -2,11 +2,10 @@
 
 import contextlib
 import importlib
-import itertools
 import json
-import os
 import time
-import tomllib
+from itertools import pairwise
+from os import environ
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,13 @@ KINDS = ("check", "exercise", "question")  # what there is to do; a "start" is a
 def path() -> Path:
     """The file, in the user's state folder or in the one that COURSE_STATE_DIR names."""
     user = platformdirs.user_state_path("generative-models-course", appauthor=False)
-    return Path(os.environ.get("COURSE_STATE_DIR") or user) / "progress.jsonl"
+    return Path(environ.get("COURSE_STATE_DIR") or user) / "progress.jsonl"
 
 
 def _append(content: str) -> None:
     path().parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(path(), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        os.write(file, content.encode())
-    finally:
-        os.close(file)
+    with path().open("ab", buffering=0) as file:
+        file.write(content.encode())
 
 
 def record(kind: str, name: str = "") -> None:
@@ -46,7 +42,7 @@ def record(kind: str, name: str = "") -> None:
 
 
 def events() -> list[tuple[int, str, str, str]]:
-    """Seconds since 1970, kind, notebook and name of each event; broken lines are skipped."""
+    """Seconds since 1970, kind, notebook and name of each event; other lines are skipped."""
     found = []
     with contextlib.suppress(OSError):
         for line in path().read_text("utf-8", "replace").splitlines():
@@ -58,20 +54,19 @@ def events() -> list[tuple[int, str, str, str]]:
 
 def rows() -> list[dict[str, Any]]:
     """One row a notebook: what is done and what there is of each kind, and minutes spent."""
-    from course_utils import exercises, quiz
+    from course_utils import exercises, expected
+    from course_utils.exercises import quiz
 
     known, found = events(), []
-    results = tomllib.loads((runtime.DATA_DIR / "expected.toml").read_text("utf-8"))
-    for notebook, of_notebook in results.items():
+    for notebook, results in expected.intervals().items():
         module = importlib.import_module(f"course_utils.exercises.{notebook.partition('_')[2]}")
         asked = [v.name for v in vars(module).values() if isinstance(v, exercises.Question)]
         questions = [question.name for question in quiz.questions(notebook)]
         row: dict[str, Any] = {"notebook": notebook}
-        for kind, names in zip(KINDS, (of_notebook["checks"], asked, questions), strict=True):
+        for kind, names in zip(KINDS, (results["checks"], asked, questions), strict=True):
             done = {name for _, *what, name in known if what == [kind, notebook]} & set(names)
             row |= {f"{kind}s_done": len(done), f"{kind}s": len(names)}
-        times = (event[0] for event in known if event[2] == notebook)
-        pauses = (after - before for before, after in itertools.pairwise(times))
+        pauses = (b - a for a, b in pairwise(event[0] for event in known if event[2] == notebook))
         row["minutes"] = round(sum(pause for pause in pauses if pause <= LONGEST_PAUSE) / 60)
         found.append(row)
     return found
@@ -86,9 +81,10 @@ def table() -> Any:
     except OSError as error:
         print(f"No progress is kept, since its file cannot be written: {error}")
     shown = pd.DataFrame(rows()).set_index("notebook")
-    for kind in KINDS:
-        shown[f"{kind}s"] = [f"{a} of {b}" for a, b in shown[[f"{kind}s_done", f"{kind}s"]].values]
-    return shown[[*(f"{kind}s" for kind in KINDS), "minutes"]]
+    done = {
+        f"{k}s": [f"{a} of {b}" for a, b in shown[[f"{k}s_done", f"{k}s"]].values] for k in KINDS
+    }
+    return pd.DataFrame(done, shown.index).join(shown["minutes"])
 
 
 def export(target: str | Path) -> None:

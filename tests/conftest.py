@@ -1,13 +1,16 @@
-"""Shared by all tests: where the project is, no network, and nobody's own progress."""
+"""Shared by all tests: where the project is, the browser, no network, nobody's progress."""
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from lab import find_browser
 
 MAY_LEAVE = ("slow", "browser")  # markers of the tests that may reach other machines
 
@@ -24,6 +27,14 @@ def state_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COURSE_STATE_DIR", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(scope="session")
+def installed_browser() -> None:
+    """Without a browser there is nothing to see; where CI runs, one must be there."""
+    if not find_browser():
+        reason = "no Chromium or Chrome found; install one or set CHROME_PATH to its program"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
 
 def is_local(host: str | bytes | None) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from build import VERDICT, WIDGET_VIEW
-from course_utils import quiz
+from course_utils.exercises import quiz
 from plan import PLAN
 
 MAX_LINES = 20

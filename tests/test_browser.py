@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import textwrap
 from collections.abc import Callable, Iterator
@@ -13,18 +12,14 @@ import nbformat
 import pytest
 
 from course_utils.audio import level
-from lab import ROOT, Notebook, find_browser, lab
+from lab import ROOT, Notebook, lab
 from lessons import LOUD_AT_LEAST, sounds_in
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def browser() -> None:
-    """Without a browser there is nothing to see; where CI runs, one must be there."""
-    if not find_browser():
-        reason = "no Chromium or Chrome found; install one or set CHROME_PATH to its program"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.timeout(600),
+    pytest.mark.usefixtures("installed_browser"),
+]
 
 
 def text_generation(notebook: Notebook, seconds: float = 60) -> None:

@@ -12,7 +12,7 @@ import pytest
 import contract
 from build import TABLE, render
 from contract import Case
-from course_utils import quiz
+from course_utils.exercises import quiz
 from plan import COURSE, PLAN, table
 
 NAMES = COURSE.names()

@@ -18,8 +18,8 @@ import pandas as pd
 import pytest
 
 import build
-from course_utils import exercises, expected, progress, quiz, runtime
-from course_utils.exercises import faq, start_here
+from course_utils import exercises, expected, progress, runtime
+from course_utils.exercises import faq, quiz, start_here
 from plan import COURSE, PLAN
 
 NOTEBOOK = "00_start_here"

@@ -16,8 +16,8 @@ import pytest
 
 import build
 from contract import BANNED
-from course_utils import exercises, metrics, progress, quiz, runtime
-from course_utils.exercises import background
+from course_utils import exercises, metrics, progress, runtime
+from course_utils.exercises import background, quiz
 from plan import COURSE, PLAN
 
 ALL = [(name, question) for name in COURSE.names() for question in quiz.questions(name)]
@@ -215,7 +215,8 @@ def test_to_read(name: str) -> None:
 
 
 def test_a_kernel_shows_it_and_the_stored_cell_can_be_read(tmp_path: Path) -> None:
-    source = "from course_utils import quiz, runtime\nruntime.current_notebook = '00_start_here'"
+    source = "from course_utils import runtime\nfrom course_utils.exercises import quiz\n"
+    source += "runtime.current_notebook = '00_start_here'"
     cells = [nbformat.v4.new_code_cell(f"{source}\nquiz.show()") for _ in range(2)]
     notebook = nbformat.v4.new_notebook(cells=cells)
     build.execute(notebook, tmp_path)

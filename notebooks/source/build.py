@@ -24,6 +24,7 @@ from plan import COURSE, Project, binder_badge, cost, table
 
 CELL_TIMEOUT = 300  # seconds
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+PROGRESS_BAR = re.compile(r"\[\d\d:\d\d[<,]")  # what tqdm shows where there are no widgets
 WIDGET_TEXT = "Interactive part: run the notebook to use it."
 VERDICT = re.compile(r"^(?P<name>\w+) = .+, expected .+: .+$", re.MULTILINE)
 TABLE = re.compile(r"(<!-- notebooks:start -->\n).*?(<!-- notebooks:end -->)", re.DOTALL)
@@ -122,7 +123,7 @@ def execute(notebook: Any, folder: Path) -> tuple[int, int]:
         timeout=CELL_TIMEOUT,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
-        record_timing=False,
+        record_timing=True,  # minutes per section are made of it; `clean` takes it out
         store_widget_state=False,
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
     )
@@ -192,6 +193,8 @@ def clean(notebook: Any) -> None:
                 output.metadata = {"image/png": kept} if kept else {}
                 # JupyterLab shows "model not found" for a view whose kernel is gone: keep the text.
                 view = output.data.pop(WIDGET_VIEW, None)
+                if view is not None and PROGRESS_BAR.search(output.data.get("text/plain", "")):
+                    continue
                 if view is not None and re.match(r"\w+\(", output.data.get("text/plain", "X(")):
                     output.data["text/plain"] = WIDGET_TEXT
             outputs.append(output)

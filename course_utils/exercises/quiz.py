@@ -1,10 +1,10 @@
 """Questions to check oneself by, at the end of each notebook; they stand in `data/quizzes`."""
 
+import hashlib
 import tomllib
 from dataclasses import dataclass
 from html import escape
 from typing import Any
-from zlib import crc32
 
 import ipywidgets as ipw
 from IPython.display import display
@@ -17,6 +17,10 @@ HEAD = """<style>
     flex-direction: row-reverse; justify-content: flex-end}
 .course-quiz .widget-html-content {line-height: 1.4}
 </style>Choose with the mouse, or go to an answer with Tab and choose it with the space bar."""
+
+
+def _hash(words: str) -> str:
+    return hashlib.sha256(words.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,12 @@ class Question:
     @property
     def name(self) -> str:
         """Stands for the question in the learner's progress, as long as its words stay."""
-        return f"{crc32(self.ask.encode()):08x}"
+        return _hash(self.ask)[:12]
 
     @property
     def options(self) -> list[str]:
         """All answers, in an order that stays the same and differs between questions."""
-        return sorted([self.right, *self.wrong], key=lambda o: crc32(f"{self.ask}{o}".encode()))
+        return sorted([self.right, *self.wrong], key=lambda option: _hash(self.ask + option))
 
 
 def questions(notebook: str) -> list[Question]:

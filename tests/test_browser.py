@@ -76,7 +76,7 @@ def background(notebook: Notebook, seconds: float = 30) -> None:
 
 
 def questions(notebook: Notebook, seconds: float = 30) -> None:
-    """By the keyboard alone: Tab goes to the first question, arrows choose, a line answers."""
+    """By the keyboard alone: Tab goes from answer to answer, Space chooses, a line says why."""
     page, said = notebook.page, set()
     page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").last.click()  # command mode
     for _ in range(30):
@@ -88,10 +88,11 @@ def questions(notebook: Notebook, seconds: float = 30) -> None:
     assert page.locator(".course-quiz input:checked").count() == 0, "an answer is chosen at first"
     now = notebook.text(".course-feedback")
     for _ in range(4):
-        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Space")
         now = notebook.changed(".course-feedback", now, seconds)
         said.add(now)
         assert page.locator(".course-quiz input:checked").count() == 1
+        page.keyboard.press("Tab")
     assert len(said) == 4 and sum(line.startswith("Right.") for line in said) == 1, said
     assert re.match(r"[01] of \d right", notebook.text(".course-score"))
 

@@ -11,8 +11,12 @@ from IPython.display import display
 
 from course_utils import progress, runtime
 
-# An answer may take two lines, where ipywidgets has room for one.
-STYLE = "<style>.course-quiz .widget-radio-box label {height: auto; white-space: normal}</style>"
+# An answer may take two lines, where ipywidgets has room for one; JupyterLab keeps the arrow keys.
+HEAD = """<style>
+.course-quiz label {height: auto; white-space: normal; display: flex;
+    flex-direction: row-reverse; justify-content: flex-end}
+.course-quiz .widget-html-content {line-height: 1.4}
+</style>Choose with the mouse, or go to an answer with Tab and choose it with the space bar."""
 
 
 def _hash(words: str) -> str:
@@ -76,7 +80,7 @@ def to_read(asked: list[Question]) -> dict[str, str]:
 def show() -> None:
     """Show the questions of the notebook named in `setup`: to answer live, to read when stored."""
     asked, score = questions(runtime.current_notebook or ""), ipw.HTML().add_class("course-score")
-    right, parts = [False] * len(asked), [ipw.HTML(STYLE)]
+    right, parts = [False] * len(asked), [ipw.HTML(HEAD)]
     for i, q in enumerate(asked):
         radio = ipw.RadioButtons(options=q.options, value=None, layout={"width": "auto"})
         said = ipw.HTML().add_class("course-feedback")

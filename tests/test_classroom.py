@@ -362,7 +362,7 @@ def validate(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
     install += ["--constraint", str(repo / "requirements.lock")]
     install += wanted["optional-dependencies"]["classroom"]
     done = subprocess.run(install, capture_output=True, text=True, timeout=600)
-    if "Failed to fetch" in done.stderr:
+    if re.search("Failed to fetch|network was disabled", done.stderr):
         pytest.skip("no package index in reach, so nbgrader cannot be installed")
     assert done.returncode == 0, f"nbgrader does not fit beside the lock: {done.stderr}"
 

@@ -85,7 +85,7 @@ def lab_server(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         )
     token = ""
     try:
-        wait_for_server(started, f"http://127.0.0.1:{port}/login", log)
+        wait_for_server(started, f"http://127.0.0.1:{port}/api", log)
         (described,) = (private / "RUNTIME").glob("jpserver-*.json")
         server = json.loads(described.read_text("utf-8"))
         token = server["token"]

@@ -264,7 +264,7 @@ def test_minutes_are_reading_running_and_exercises() -> None:
     rows = [[part.strip() for part in line.split("|")[1:-1]] for line in page.splitlines()[4:8]]
     assert rows == [
         ["Title", "3.0", "0.5", "0", "4"],
-        ["Part", "0.0", "0.0", "0", "1"],
+        ["Part", "0.0", "0.0", "0", "0"],
         ["· Next", "0.0", "0.2", "10", "10"],
         ["**all**", "3.1", "0.8", "10", "14"],
     ]

@@ -149,11 +149,13 @@ class Poison:
         self.trace = trace
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[Any, ...]]:
-        return open, (str(self.trace), "w")
+        return open, (self.trace.as_posix(), "w")
 
     def pickled(self) -> bytes:
         """The same as the bytes of a pickle, which needs no unpickler to be written."""
-        return b"cbuiltins\nopen\n(V%b\nVw\ntR." % str(self.trace).encode("ascii")
+        return b"cbuiltins\nopen\n(V%b\nVw\ntR." % (
+            self.trace.as_posix().encode("raw_unicode_escape")
+        )
 
     def arrays(self, *names: str) -> bytes:
         """An .npz file whose arrays are such objects."""

@@ -23,7 +23,7 @@ WORDS_A_MINUTE, LINES_A_MINUTE = 150, 15
 EXERCISE_MINUTES, OPEN_EXERCISE_MINUTES = 10, 25
 
 SHOWN = 70  # characters of a wrong result
-OTHERWISE = "as the check says"
+OTHERWISE = "—"  # where the check says what is wrong, and not what came out
 ALWAYS = """Three dots stand for what depends on the answer. Of each question the check may also say
 that it is not attempted yet, that a function is wanted or returns nothing, and what it raised."""
 
@@ -144,7 +144,7 @@ def minutes(notebook: Any, exercises: dict[str, int]) -> str:
     sections["**all**"] = [sum(column) for column in zip(*sections.values(), strict=True)]
     rows = ["| section | reading | running | exercises | minutes |", "| --- " * 5 + "|"]
     for name, (reading, running, given) in sections.items():
-        whole = max(1, round(reading + running + given))
+        whole = round(reading + running + given)
         rows.append(f"| {name} | {reading:.1f} | {running:.1f} | {given:.0f} | {whole} |")
     table = "\n".join(rows)
     return f"## Minutes per section\n\n{table}\n\n{ASSUMED}"

@@ -23,8 +23,7 @@ _added: dict[str, str] = {}  # environment variables that were not set before `s
 def setup(notebook: str | None = None, seed: int = 0) -> None:
     """Prepare a notebook: cap threads, quiet TensorFlow's log, seed, and describe the machine.
 
-    Call it before TensorFlow or Keras is imported: both read the thread caps when they start, as do
-    processes started later. `restore` takes the environment variables back that it sets.
+    Call it before TensorFlow or Keras is imported: both read the thread caps when they start.
     `expected.check` looks intervals up under the notebook's name, such as `"04a_text_generation"`.
     """
     from course_utils import progress

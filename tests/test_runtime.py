@@ -56,9 +56,9 @@ for _ in range(2):
     course_utils.setup()
     assert [os.environ[name] for name in SETTINGS] == ["tensorflow", "2", "7", "7", "3", "1"]
     course_utils.setup()
-    os.environ["TF_NUM_INTEROP_THREADS"] = "5"  # the host has it otherwise from now on
+    os.environ["KERAS_BACKEND"] = "jax"  # the host has it otherwise from now on
     runtime.restore()
-    assert os.environ.pop("TF_NUM_INTEROP_THREADS") == "5"
+    assert os.environ.pop("KERAS_BACKEND") == "jax"
     assert {name: os.environ.get(name) for name in SETTINGS} == {n: before.get(n) for n in SETTINGS}
     assert {name: os.environ[name] for name in before} == before
 
@@ -66,7 +66,7 @@ import tensorflow as tf
 
 tf.linalg.matmul(tf.ones((500, 500)), tf.ones((500, 500)))
 names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
-print("pool of", sum(name.startswith("tf_numa") for name in names))
+print("pool of", sum(name.startswith("tf_Compute") for name in names))
 """
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import math
 import re
 import textwrap
 from collections.abc import Callable, Iterator
@@ -24,11 +23,15 @@ WORDS_A_MINUTE, LINES_A_MINUTE = 150, 15
 EXERCISE_MINUTES, OPEN_EXERCISE_MINUTES = 10, 25
 
 SHOWN = 70  # characters of a wrong result
+OTHERWISE = "—"  # where the check says what is wrong, and not what came out
+ALWAYS = """Three dots stand for what depends on the answer. Of each question the check may also say
+that it is not attempted yet, that a function is wanted or returns nothing, and what it raised."""
 
 ASSUMED = f"""Reading: {WORDS_A_MINUTE} words of text or {LINES_A_MINUTE} lines of code a minute.
 Running: as measured when the copy beside this page was executed. Exercises: {EXERCISE_MINUTES}
-minutes each, {OPEN_EXERCISE_MINUTES} for an open-ended one. The last column is rounded up, line by
-line. Questions, breaks and playing with the sliders come on top."""
+minutes each, {OPEN_EXERCISE_MINUTES} for an open-ended one. The last column is rounded, line by
+line. A line with a dot is a part of the section above it. Questions, breaks and playing with the
+sliders come on top."""
 
 
 def mistakes(question: Question) -> list[tuple[str, str]]:
@@ -70,7 +73,7 @@ def _said(mistake: Callable[..., Any]) -> Iterator[tuple[str, str]]:
         elif isinstance(node.value, ast.Call) and "task.verdict(" in ast.unparse(node.value):
             yield from _said(NumberToBeat.verdict)
         elif text := _text(node.value, parts):
-            yield "", text
+            yield OTHERWISE, text
 
 
 def _text(value: ast.expr | None, parts: dict[str, ast.expr]) -> str:
@@ -103,7 +106,7 @@ def answer_key(questions: dict[str, Question], exercises: dict[str, tuple[str, s
         questions: by name, in order.
         exercises: of each question that is left open in the lesson, its points and its solution.
     """
-    blocks = ["## Answer key"]
+    blocks = ["## Answer key", ALWAYS]
     for name, question in questions.items():
         worth, solution = exercises.get(name, ("solved in the lesson", str(question.reference)))
         blocks += [f"### {name} ({worth})", question.ask]
@@ -111,11 +114,9 @@ def answer_key(questions: dict[str, Question], exercises: dict[str, tuple[str, s
             wanted = _short(question.reference(*question._inputs))
             blocks.append(f"It is tried on {_short(question._inputs)}; the right result: {wanted}.")
         blocks += [f"```python\n{solution}\n```", f"Hint: {question._hint}"]
-        rows = ["| a wrong answer | what the check says |", "| --- | --- |"]
-        for row in mistakes(question):
-            what, said = (text.replace("|", r"\|").replace("\n", " ") for text in row)
-            rows.append(f"| {what} | {said} |")
-        blocks.append("\n".join(rows))
+        rows = [[text.replace("|", r"\|") for text in row] for row in mistakes(question)]
+        rows = [["a wrong answer", "what the check says"], ["---", "---"], *rows]
+        blocks.append("\n".join(f"| {what} | {said} |" for what, said in rows))
     return "\n\n".join(blocks)
 
 
@@ -136,14 +137,14 @@ def minutes(notebook: Any, exercises: dict[str, int]) -> str:
             sections[title][1] += _seconds(cell) / 60
             sections[title][2] += exercises.get(mark["grade_id"], 0) if mark else 0
             continue
-        for part in re.split(r"^(?=## )", cell.source, flags=re.MULTILINE):
-            heading = re.match(r"##? (.+)", part)
-            title = heading[1].strip() if heading else title
+        for part in re.split(r"^(?=###? )", cell.source, flags=re.MULTILINE):
+            heading = re.match(r"(#+) (.+)", part)
+            title = ("· " if heading[1] == "###" else "") + heading[2] if heading else title
             sections.setdefault(title, [0, 0, 0])[0] += len(part.split()) / WORDS_A_MINUTE
     sections["**all**"] = [sum(column) for column in zip(*sections.values(), strict=True)]
     rows = ["| section | reading | running | exercises | minutes |", "| --- " * 5 + "|"]
     for name, (reading, running, given) in sections.items():
-        whole = math.ceil(reading + running + given)
+        whole = round(reading + running + given)
         rows.append(f"| {name} | {reading:.1f} | {running:.1f} | {given:.0f} | {whole} |")
     table = "\n".join(rows)
     return f"## Minutes per section\n\n{table}\n\n{ASSUMED}"

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import course_utils
 from answer_key import EXERCISE_MINUTES, OPEN_EXERCISE_MINUTES, answer_key, minutes
 from build import BuildError, clean, execute, render, write
 from course_utils.exercises import NumberToBeat, Question
@@ -245,6 +246,7 @@ def main(arguments: list[str] | None = None) -> int:
         "names", nargs="*", metavar="NAME", help="such as 02_concepts; all when left out"
     )
     given = parser.parse_args(arguments)
+    course_utils.setup()  # some questions import TensorFlow, which is to be quiet
     for name in given.names or COURSE.names():
         try:
             for path in makers[given.copy](Path(name).stem):

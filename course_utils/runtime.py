@@ -17,6 +17,7 @@ _CHECKOUT = _PACKAGE.parent / "data"
 DATA_DIR = _CHECKOUT if (_CHECKOUT / "expected.toml").exists() else _PACKAGE / "_data"
 NOTEBOOK_MEMORY_MB = 1200  # the most that one notebook of the course needs
 current_notebook: str | None = None  # the name given to the last `setup`
+_added: dict[str, str] = {}  # environment variables that were not set before `setup` set them
 
 
 def setup(notebook: str | None = None, seed: int = 0) -> None:
@@ -25,15 +26,19 @@ def setup(notebook: str | None = None, seed: int = 0) -> None:
     Call it before TensorFlow or Keras is imported: both read the thread caps when they start.
     `expected.check` looks intervals up under the notebook's name, such as `"04a_text_generation"`.
     """
+    from course_utils import progress
+
     global current_notebook
     current_notebook = notebook
-    cores = available_cores()
+    progress.record("start")
+    cores, before = available_cores(), set(os.environ)
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     for pool in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(pool, str(cores))
     # oneDNN's own pool never gives memory back; the system's allocator does, at the same speed.
     os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
+    _added.update((name, os.environ[name]) for name in os.environ.keys() - before)
     # One heap for all threads: with one each, tracing a model leaves some 80 MB of holes.
     with contextlib.suppress(OSError, AttributeError):  # glibc only
         ctypes.CDLL("libc.so.6").mallopt(-8, 1)  # M_ARENA_MAX in malloc.h
@@ -49,6 +54,16 @@ def setup(notebook: str | None = None, seed: int = 0) -> None:
     if free < NOTEBOOK_MEMORY_MB:
         least = f"Only {free:.0f} MB are free and a notebook may need {NOTEBOOK_MEMORY_MB} MB"
         print(f"{least}: shut other kernels down first (Kernel → Shut Down All Kernels…).")
+
+
+def restore() -> None:
+    """Take back the environment variables that `setup` set; what TensorFlow has read stays."""
+    import tensorflow as tf
+
+    tf.config.list_logical_devices()  # it reads the thread caps when it looks for devices
+    for name in [name for name, value in _added.items() if os.environ.get(name) == value]:
+        del os.environ[name]
+    _added.clear()
 
 
 def available_cores() -> int:

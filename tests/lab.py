@@ -65,6 +65,7 @@ def server(folder: Path) -> Iterator[str]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(values), "utf-8")
         environment = os.environ | {
+            "COURSE_STATE_DIR": f"{private}/state",
             "JUPYTER_CONFIG_DIR": f"{private}/config",
             "JUPYTER_DATA_DIR": f"{private}/data",
             "JUPYTER_RUNTIME_DIR": f"{private}/runtime",

@@ -26,7 +26,8 @@ SYSTEMS = {
     "Windows": {"sys_platform": "win32", "platform_machine": "AMD64", "os_name": "nt"},
 }
 PYTHONS = ("3.11", "3.12", "3.13")
-MADE = (".venv", "build/", "path/")  # what a page may name though no file of the project is it
+# What a page may name though no file of the project is it.
+MADE = (".venv", "build/", "path/", "release/", "submitted/")
 NUMERICAL = ("keras", "numpy", "pandas", "scikit-learn", "scipy")
 
 

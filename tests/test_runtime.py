@@ -32,6 +32,43 @@ import course_utils.exercises.text_generation, course_utils.models.ngram
 print(*sorted({"tensorflow", "keras", "matplotlib", "IPython"} & set(sys.modules)))
 """
 
+IMPORT = """
+import os
+before = dict(os.environ)
+import course_utils, course_utils.datasets, course_utils.expected, course_utils.metrics
+import course_utils.exercises.faq, course_utils.models.ngram, course_utils.runtime
+assert dict(os.environ) == before, set(os.environ.items()) ^ set(before.items())
+"""
+
+HOST = """
+import os, sys
+from pathlib import Path
+
+import course_utils
+from course_utils import runtime
+
+SETTINGS = ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "TF_NUM_INTRAOP_THREADS")
+SETTINGS += ("TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "TF_ONEDNN_USE_SYSTEM_ALLOCATOR")
+os.environ["OMP_NUM_THREADS"] = "3"  # the host's own
+before = dict(os.environ)
+runtime.available_cores = lambda: 7
+for _ in range(2):
+    course_utils.setup()
+    assert [os.environ[name] for name in SETTINGS] == ["tensorflow", "2", "7", "7", "3", "1"]
+    course_utils.setup()
+    os.environ["KERAS_BACKEND"] = "jax"  # the host has it otherwise from now on
+    runtime.restore()
+    assert os.environ.pop("KERAS_BACKEND") == "jax"
+    assert {name: os.environ.get(name) for name in SETTINGS} == {n: before.get(n) for n in SETTINGS}
+    assert {name: os.environ[name] for name in before} == before
+
+import tensorflow as tf
+
+tf.linalg.matmul(tf.ones((500, 500)), tf.ones((500, 500)))
+names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+print("pool of", sum(name.startswith("tf_Compute") for name in names))
+"""
+
 
 def run(code, repo):
     quiet = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "OMP_", "KERAS_"))}
@@ -62,6 +99,19 @@ def test_what_needs_no_tensorflow_does_not_load_it(repo):
     done = run(LIGHT, repo)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+def test_the_import_alone_changes_no_environment_variable(repo):
+    done = run(IMPORT, repo)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_host_gets_its_environment_back_and_the_caps_stay(repo):
+    done = run(HOST, repo)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr, f"TensorFlow's log reaches the host: {done.stderr}"
+    if sys.platform == "linux":
+        assert done.stdout.splitlines()[-1] == "pool of 7"
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 # make test-fast  the same without notebooks, browser and slow tests
 # make notebooks  rebuild the notebooks from notebooks/source (NAME=04a_text_generation for one)
 # make student    write build/student: copies to hand out, exercises marked for nbgrader
-# make instructor   write build/instructor: solutions, answer keys, minutes per section
+# make instructor write build/instructor: solutions, answer keys, minutes per section
 # make checkpoints  train what is in data/checkpoints again (NAME=place_names for one)
 # make bench, make lint, make lock, make clean: for contributors
 

@@ -4,7 +4,9 @@
 # make notebooks  rebuild the notebooks from notebooks/source (NAME=04a_text_generation for one)
 # make student    write build/student: copies to hand out, exercises marked for nbgrader
 # make instructor write build/instructor: solutions, answer keys, minutes per section
+# make site       build the course as pages to read without running it, in build/site
 # make checkpoints  train what is in data/checkpoints again (NAME=place_names for one)
+# make edges      how near checked values come to the edges of their intervals on another machine
 # make bench, make lint, make lock, make clean: for contributors
 
 PYTHON ?= python3
@@ -20,16 +22,20 @@ endif
 
 IN_PARALLEL := -n 2 --dist loadscope
 
-.PHONY: lab test test-fast notebooks student instructor checkpoints bench lint lock clean
+.PHONY: lab test test-fast notebooks student instructor site checkpoints edges bench lint lock clean
 
 lab: .venv/installed
 	$(BIN)/jupyter lab --LabApp.default_url=lab/tree/notebooks/00_start_here.ipynb $(LAB_ARGS)
+
+# What notebooks record of a learner's progress stays here, and out of the user's own folder.
+test test-fast: export COURSE_STATE_DIR = $(CURDIR)/build/state
 
 test: .venv/installed
 	$(BIN)/python -m pytest tests -m "not browser" $(IN_PARALLEL)
 	$(BIN)/python -m pytest tests -m browser
 	$(BIN)/python -m pytest --nbval --nbval-current-env notebooks/00_start_here.ipynb
 	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 $(IN_PARALLEL) $(filter-out %/00_start_here.ipynb,$(wildcard notebooks/*.ipynb))
+	@$(BIN)/python tests/figures.py
 
 test-fast: .venv/installed
 	$(BIN)/python -m pytest tests -m "not slow and not browser" $(IN_PARALLEL)
@@ -37,11 +43,22 @@ test-fast: .venv/installed
 notebooks: .venv/installed
 	$(BIN)/python notebooks/source/build.py $(NAME)
 
-student instructor: .venv/installed
-	$(BIN)/python notebooks/source/classroom.py $@ $(NAME)
+student: .venv/installed
+	$(BIN)/python notebooks/source/classroom.py student $(NAME)
+
+instructor: .venv/installed
+	$(BIN)/python notebooks/source/classroom.py instructor $(NAME)
+
+site: .venv/installed
+	rm -rf build/site build/site-pages
+	mkdir -p build/site-pages
+	$(BIN)/python -m sphinx -W --keep-going --quiet -c notebooks/source/site -d build/site-pages/.doctrees build/site-pages build/site
 
 checkpoints: .venv/installed
 	$(BIN)/python data/checkpoints/recipes.py $(NAME)
+
+edges: .venv/installed
+	$(BIN)/python tests/benchmarks/edges.py $(NAME)
 
 bench: .venv/installed
 	$(BIN)/python tests/benchmarks/run.py
@@ -52,7 +69,7 @@ lint: .venv/installed
 	$(BIN)/mypy
 
 lock: .venv/installed
-	$(BIN)/uv pip compile --universal --generate-hashes --extra test --no-header $(LOCK_ARGS) pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --universal --generate-hashes --extra test --extra site --no-header $(LOCK_ARGS) pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

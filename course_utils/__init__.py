@@ -1,7 +1,4 @@
-"""Helpers of the course *Generative Models: From Pretraining to Practice*.
-
-Importing it is cheap: the modules that use TensorFlow or matplotlib import them themselves.
-"""
+"""Helpers of the course *Generative Models: From Pretraining to Practice*."""
 
 from course_utils.runtime import setup
 

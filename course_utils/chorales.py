@@ -79,10 +79,7 @@ def note_name(number: int) -> str:
 
 
 def note_number(name: str, span: tuple[int, int] = (0, 127)) -> int:
-    """The MIDI note number of a name such as "C4" (60), "F#4" (66) or "Bb3" (58).
-
-    A ValueError for what is no such name, and for a note that is not in `span`.
-    """
+    """The MIDI note number of a name: "F#4" is 66; ValueError for no name, or outside `span`."""
     found = re.fullmatch(r"([A-G])([#b]?)(-?\d)", name.strip())
     if not found:
         raise ValueError(f"no note is called {name!r}; names are like 'C4', 'F#4' or 'Bb3'")

@@ -74,13 +74,14 @@ def fetch(name: str) -> Path:
     import pooch
 
     pooch.get_logger().setLevel("WARNING")
-    failures, zipped, cached = [], entry.file.endswith(".zip"), cache_folder() / entry.file
+    cache = Path(os.environ.get("COURSE_CACHE_DIR") or pooch.os_cache(CACHE_NAME)).expanduser()
+    failures, zipped, cached = [], entry.file.endswith(".zip"), cache / entry.file
     if zipped and cached.is_file() and sha256(cached) != entry.sha256:
         cached.unlink()  # pooch compares hashes of whole files only
     known = {entry.file: None if zipped else f"sha256:{entry.sha256}"}
     for url in entry.urls:
         settings = {"registry": known, "urls": {entry.file: url}, "retry_if_failed": RETRIES}
-        mirror = pooch.create(cache_folder(), "", **settings)
+        mirror = pooch.create(cache, "", **settings)
         try:  # a file in the cache is used if its hash is right, and replaced if not
             downloader = pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS)
             return _checked(Path(mirror.fetch(entry.file, downloader=downloader)), entry)
@@ -123,13 +124,6 @@ def sha256(path: Path) -> str:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept; need not exist yet."""
-    import pooch
-
-    return Path(os.environ.get("COURSE_CACHE_DIR") or pooch.os_cache(CACHE_NAME)).expanduser()
 
 
 def _entry(name: str, table: str) -> Entry:

@@ -4,7 +4,7 @@ import functools
 import tomllib
 from typing import Any
 
-from course_utils import runtime
+from course_utils import progress, runtime
 
 
 class OutsideInterval(AssertionError):
@@ -12,7 +12,8 @@ class OutsideInterval(AssertionError):
 
 
 @functools.cache
-def _table() -> dict[str, Any]:
+def intervals() -> dict[str, Any]:
+    """The tables of `data/expected.toml`, one a notebook."""
     return tomllib.loads((runtime.DATA_DIR / "expected.toml").read_text(encoding="utf-8"))
 
 
@@ -23,7 +24,7 @@ def check(name: str, value: float) -> None:
     none. `OutsideInterval`, which says what usually causes it, if the value is not a number inside.
     """
     notebook = runtime.current_notebook
-    checks = _table().get(notebook or "", {}).get("checks", {})
+    checks = intervals().get(notebook or "", {}).get("checks", {})
     if name not in checks:
         known = ", ".join(sorted(checks)) or "none (was course_utils.setup(name) run first?)"
         where = f"for notebook {notebook!r} in data/expected.toml"
@@ -35,3 +36,4 @@ def check(name: str, value: float) -> None:
     if not low <= float(value) <= high:  # a NaN is outside too
         raise OutsideInterval(f"{measured}, {interval}: OUTSIDE. {hint}")
     print(f"{measured}, {interval}: ok")
+    progress.record("check", name)

@@ -11,14 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from course_utils.images import checked
+from course_utils.datasets import checked
 
 
 def bits_per_character(log_prob: NDArray[Any] | float, characters: int) -> float:
-    """Bits per character of a text, from the natural log-probabilities of its tokens or their sum.
-
-    `characters` is the number of characters that the tokens stand for.
-    """
+    """Bits per character of so many `characters`, from the log_prob of their tokens in nats."""
     return float(-np.sum(log_prob) / (characters * math.log(2)))
 
 
@@ -37,10 +34,7 @@ def xz_bits_per_character(texts: list[str], after: str = "") -> list[float]:
 
 
 def longest_copied_passage(sample: str, text: str) -> str:
-    """The first of the longest pieces of a sample that stand in a text, letter for letter.
-
-    The sample has some hundreds of characters; "" where not one of them is shared.
-    """
+    """The first of the longest pieces of a sample, some hundreds of characters, that a text has."""
     start, length = 0, 0
     for i in range(len(sample)):
         while i + length < len(sample) and sample[i : i + length + 1] in text:

@@ -26,8 +26,11 @@ def setup(notebook: str | None = None, seed: int = 0) -> None:
     Call it before TensorFlow or Keras is imported: both read the thread caps when they start.
     `expected.check` looks intervals up under the notebook's name, such as `"04a_text_generation"`.
     """
+    from course_utils import progress
+
     global current_notebook
     current_notebook = notebook
+    progress.record("start")
     cores, before = available_cores(), set(os.environ)
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -43,16 +43,6 @@ class CharacterTokenizer:
         return [piece for piece in text if piece not in known]
 
 
-def require_known(tokenizer: CharacterTokenizer, prompt: str) -> None:
-    """Raise ValueError if a prompt is empty or has pieces that the vocabulary lacks."""
-    if not prompt:
-        raise ValueError("the prompt is empty; give at least one character to continue from")
-    if missing := sorted(set(tokenizer.unknown_pieces(prompt))):
-        mend = "leave them out, or train on a text that has them"
-        listed = ", ".join(map(repr, missing))
-        raise ValueError(f"the prompt has {listed}, which the vocabulary lacks; {mend}")
-
-
 def contiguous_streams(ids: Ids, streams: int = 64, length: int = 48) -> Any:
     """A `tf.data.Dataset` of parallel streams of a text, for a state that is carried over.
 

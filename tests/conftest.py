@@ -1,12 +1,16 @@
-"""Shared by all tests: where the project is, and no network."""
+"""Shared by all tests: where the project is, the browser, no network, nobody's progress."""
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from lab import find_browser
 
 MAY_LEAVE = ("slow", "browser")  # markers of the tests that may reach other machines
 
@@ -15,6 +19,22 @@ MAY_LEAVE = ("slow", "browser")  # markers of the tests that may reach other mac
 def repo() -> Path:
     """The project's top folder."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the course records of a learner's progress goes to a folder of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSE_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def installed_browser() -> None:
+    """Without a browser there is nothing to see; where CI runs, one must be there."""
+    if not find_browser():
+        reason = "no Chromium or Chrome found; install one or set CHROME_PATH to its program"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
 
 def is_local(host: str | bytes | None) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from build import VERDICT, WIDGET_VIEW
+from course_utils.exercises import quiz
 from plan import PLAN
 
 MAX_LINES = 20
@@ -244,6 +245,18 @@ def has_erratum(case: Case) -> None:
     assert found or case.name in NO_ERRATUM, "no box starts with '> **Erratum'"
 
 
+def ends_with_questions(case: Case) -> None:
+    last = case.code[-1]
+    asks = [called(call) for call in calls(last.source)] == ["quiz.show"]
+    assert asks and case.cells[-2] is last, "the last code cell must be quiz.show()"
+    stored = [output.get("data", {}) for output in last.get("outputs", [])]
+    readable = [d for d in stored if "<ol>" in d.get("text/html", "") and "text/plain" in d]
+    assert readable, "the questions are not stored as a list to read"
+    text = readable[0]["text/plain"]
+    for question in quiz.questions(case.name):
+        assert question.ask in text, f"not stored: {question.ask}"
+
+
 def closing_cell(case: Case) -> None:
     last = case.cells[-1]
     assert last.cell_type == "markdown", "the last cell must be text"
@@ -296,6 +309,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     has_break_it,
     has_exercises,
     has_erratum,
+    ends_with_questions,
     closing_cell,
     words_are_plain,
     costs_are_bounded,

@@ -65,6 +65,7 @@ def server(folder: Path) -> Iterator[str]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(values), "utf-8")
         environment = os.environ | {
+            "COURSE_STATE_DIR": f"{private}/state",
             "JUPYTER_CONFIG_DIR": f"{private}/config",
             "JUPYTER_DATA_DIR": f"{private}/data",
             "JUPYTER_RUNTIME_DIR": f"{private}/runtime",
@@ -255,25 +256,31 @@ class Notebook:
 
 
 @contextmanager
-def lab(*notebooks: Path) -> Iterator[Any]:
-    """Serve copies of the notebooks; gives a function that opens one of them by name."""
+def chromium() -> Iterator[Any]:
+    """A headless browser; RuntimeError if none is installed."""
     from playwright.sync_api import sync_playwright
 
     browser_path = find_browser()
     if not browser_path:
         raise RuntimeError("no Chromium or Chrome found; install one or set CHROME_PATH")
+    arguments = [f"--disable-{feature}" for feature in QUIET] + ["--no-sandbox", "--no-first-run"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=arguments)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def lab(*notebooks: Path) -> Iterator[Any]:
+    """Serve copies of the notebooks; gives a function that opens one of them by name."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         for path in notebooks:
             shutil.copy(path, folder)
-        with server(Path(folder)) as address, sync_playwright() as playwright:
-            arguments = [f"--disable-{feature}" for feature in QUIET]
-            arguments += ["--no-sandbox", "--no-first-run"]
-            browser = playwright.chromium.launch(executable_path=browser_path, args=arguments)
-            try:
-                page = browser.new_page(viewport=LAPTOP)
-                yield lambda name: Notebook(page, address.format(name=name))
-            finally:
-                browser.close()
+        with server(Path(folder)) as address, chromium() as browser:
+            page = browser.new_page(viewport=LAPTOP)
+            yield lambda name: Notebook(page, address.format(name=name))
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import uniform_filter1d
 
-from course_utils import audio, chorales, datasets, download, image_widgets, sounds
+from course_utils import audio, chorales, datasets, download, widgets
 from lessons import LOUD_AT_LEAST, cells, function, sounds_in
 
 
@@ -143,7 +143,7 @@ def test_griffin_lim_finds_the_sound_again():
     def error(waves):
         return np.linalg.norm(audio.spectrogram(waves) - wanted) / np.linalg.norm(wanted)
 
-    few, many = (griffin_lim(wanted, sounds.SAMPLES, n) for n in (0, 32))
+    few, many = (griffin_lim(wanted, datasets.SAMPLES, n) for n in (0, 32))
     assert error(many) < 0.12 < 0.35 < error(few)
     frequencies = 440 * 2 ** ((notes.labels["pitch"] - 69) / 12)
     cents = [1200 * np.log2(audio.pitch(w) / f) for w, f in zip(many, frequencies, strict=True)]
@@ -154,11 +154,11 @@ def test_griffin_lim_finds_the_sound_again():
 
 def test_griffin_lim_refuses_what_is_no_spectrogram():
     with pytest.raises(ValueError, match=r"no negative values, got -12; are these decibels"):
-        griffin_lim(np.full((129, 67), -12.0), sounds.SAMPLES)
+        griffin_lim(np.full((129, 67), -12.0), datasets.SAMPLES)
     with pytest.raises(ValueError, match="no negative values, got nan"):
-        griffin_lim(np.full((129, 67), np.nan), sounds.SAMPLES)
+        griffin_lim(np.full((129, 67), np.nan), datasets.SAMPLES)
     with pytest.raises(ValueError, match=re.escape("has shape (129, 67), got (128, 67)")):
-        griffin_lim(np.ones((128, 67)), sounds.SAMPLES)
+        griffin_lim(np.ones((128, 67)), datasets.SAMPLES)
 
 
 def test_pictures_and_back():
@@ -197,7 +197,7 @@ def test_spoken_digits():
         pytest.skip(f"COURSE_DATA_DIR names no folder with a copy of {entry.file}")
     data = datasets.spoken_digits()
     for part, each in ((data.train, 40), (data.validation, 5), (data.test, 5)):
-        assert part.waves.shape == (60 * each, sounds.SAMPLES)
+        assert part.waves.shape == (60 * each, datasets.SAMPLES)
         pairs = list(zip(part.labels["digit"], part.labels["speaker"], strict=True))
         assert {pairs.count(pair) for pair in set(pairs)} == {each} and len(set(pairs)) == 60
         assert min(audio.level(w) for w in part.waves) > -70  # one begins late, and is cut
@@ -255,7 +255,7 @@ def test_timbre_page_says_and_plays_what_was_asked_for():
             return type("Tensor", (), {"numpy": lambda self: pictures})()
 
     notes = datasets.notes(1, 3).test
-    named = {"np": np, "audio": audio, "image_widgets": image_widgets, "vae": Model}
+    named = {"np": np, "audio": audio, "widgets": widgets, "vae": Model}
     named |= {"directions": {"brightness": np.array([1.0, 0]), "decay": np.array([0, 1.0])}}
     named["z_test"] = np.stack([notes.labels["brightness"], notes.labels["decay"]], axis=1)
     named |= {"labels": notes.labels, "sounds": datasets.notes(1, 3)}
@@ -286,7 +286,7 @@ def test_composer_page_shows_and_plays_each_key():
         def nats_per_frame(rolls):
             return 1.25
 
-    named = {"np": np, "audio": audio, "image_widgets": image_widgets, "model": Model}
+    named = {"np": np, "audio": audio, "widgets": widgets, "model": Model}
     named |= {n: getattr(chorales, n) for n in ("LOWEST", "note_name", "note_number", "piano_roll")}
     named |= {"pitches_21": chorales.LOWEST + np.arange(88), "choir": choir}
     composer_page = function("04c_audio_generation", "composer_page", **named)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,18 +12,14 @@ import nbformat
 import pytest
 
 from course_utils.audio import level
-from lab import ROOT, Notebook, find_browser, lab
+from lab import ROOT, Notebook, lab
 from lessons import LOUD_AT_LEAST, sounds_in
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def browser() -> None:
-    """Without a browser there is nothing to see; where CI runs, one must be there."""
-    if not find_browser():
-        reason = "no Chromium or Chrome found; install one or set CHROME_PATH to its program"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.timeout(600),
+    pytest.mark.usefixtures("installed_browser"),
+]
 
 
 def text_generation(notebook: Notebook, seconds: float = 60) -> None:
@@ -79,6 +75,28 @@ def background(notebook: Notebook, seconds: float = 30) -> None:
     notebook.changed(alternative, said, seconds)
 
 
+def questions(notebook: Notebook, seconds: float = 30) -> None:
+    """By the keyboard alone: Tab goes from answer to answer, Space chooses, a line says why."""
+    page, said = notebook.page, set()
+    page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").last.click()  # command mode
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('.course-quiz input[type=radio]')"):
+            break
+    else:
+        raise AssertionError("the Tab key does not reach the questions")
+    assert page.locator(".course-quiz input:checked").count() == 0, "an answer is chosen at first"
+    now = notebook.text(".course-feedback")
+    for _ in range(4):
+        page.keyboard.press("Space")
+        now = notebook.changed(".course-feedback", now, seconds)
+        said.add(now)
+        assert page.locator(".course-quiz input:checked").count() == 1
+        page.keyboard.press("Tab")
+    assert len(said) == 4 and sum(line.startswith("Right.") for line in said) == 1, said
+    assert re.match(r"[01] of \d right", notebook.text(".course-score"))
+
+
 def viewer(part: str, *labels: str) -> Callable[[Notebook], None]:
     """Move each of these sliders of a part, one after the other, and its words change."""
 
@@ -95,6 +113,7 @@ def viewer(part: str, *labels: str) -> Callable[[Notebook], None]:
 
 # What a reader does in each notebook with an interactive part, after running all of it.
 STEPS: dict[str, Callable[[Notebook], None]] = {
+    "00_start_here": questions,
     "01_background": background,
     "02_concepts": concepts,
     "03a_variational_autoencoder": viewer("course-latent", "dimension", "value"),

@@ -124,20 +124,50 @@ def test_a_killed_worker_ends_the_other_and_training_goes_on(one_process, tmp_pa
         assert differ(one_process, variables(folder)) < 1e-5
 
 
-SILENT = """
+PATIENT = """
 from course_utils.distributed import train
-train({folder!r}, 5, patience=15)
+train({folder!r}, {steps}, patience=15)
 """
+
+
+def patient(folder: Path, steps: int, addresses, index: int):
+    """A worker that waits 15 seconds for the others; its words go where those of `run` do."""
+    own = os.environ | {"TF_CONFIG": variable(addresses, index=index)}
+    log = folder.with_name(f"{folder.name}.log.{index}").open("w")
+    command = [sys.executable, "-c", PATIENT.format(folder=str(folder), steps=steps)]
+    return subprocess.Popen(command, env=own, stdout=log, stderr=log)
 
 
 @pytest.mark.slow
 def test_a_worker_whose_fellow_never_comes_does_not_wait_for_ever(tmp_path):
-    own = os.environ | {"TF_CONFIG": variable(free_addresses(2), index=1)}
-    command = [sys.executable, "-c", SILENT.format(folder=str(tmp_path / "silent"))]
-    done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1
-    assert "worker 1: a silence of the others for 15 s ends it" in done.stdout
-    assert "Timeout (0:00:15)!" in done.stderr
+    folder = tmp_path / "silent"
+    assert patient(folder, 5, free_addresses(2), 1).wait(timeout=120) == 1
+    assert "worker 1: a silence of the others for 15 s ends it" in words(folder, 1)
+    assert "Timeout (0:00:15)!" in words(folder, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX systems can freeze a process")
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_a_frozen_worker_ends_the_other(tmp_path, frozen):
+    """A frozen process keeps its connections open: TensorFlow's own check finds it, or ours."""
+    folder, addresses = tmp_path / "frozen", free_addresses(2)
+    pair = [patient(folder, 10_000, addresses, index) for index in (0, 1)]
+    try:
+        start = time.monotonic()
+        while "\nstep 12:" not in words(folder, frozen):
+            assert pair[frozen].poll() is None and time.monotonic() < start + 200
+            time.sleep(0.02)
+        pair[frozen].send_signal(signal.SIGSTOP)
+        start = time.monotonic()
+        assert pair[1 - frozen].wait(timeout=90) == 1
+        assert time.monotonic() - start < 60
+        said = words(folder, 1 - frozen)
+        assert f"worker {1 - frozen} stops: it lost another worker (" in said or "Timeout (" in said
+    finally:
+        for process in pair:
+            process.kill()
+            process.wait()
 
 
 # --- the law that 05a fits -----------------------------------------------------------------------

@@ -264,9 +264,11 @@ def test_the_courses_own_registry():
     assert shipped == {entry.file for entry in download.registry("checkpoints").values()}
 
 
-def test_cache_folder_of_the_user(monkeypatch):
-    monkeypatch.delenv("COURSE_CACHE_DIR", raising=False)
-    assert download.CACHE_NAME in str(download.cache_folder())
+def test_cache_folder_of_the_user(register, mirror, monkeypatch, tmp_path):
+    register(f"{mirror}/good")
+    monkeypatch.delenv("COURSE_CACHE_DIR")
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / name)
+    assert download.fetch("play") == tmp_path / download.CACHE_NAME / "play.txt"
 
 
 def closed_address() -> str:

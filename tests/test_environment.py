@@ -26,6 +26,8 @@ SYSTEMS = {
     "Windows": {"sys_platform": "win32", "platform_machine": "AMD64", "os_name": "nt"},
 }
 PYTHONS = ("3.11", "3.12", "3.13")
+# What a page may name though no file of the project is it.
+MADE = (".venv", "build/", "path/", "release/", "submitted/")
 NUMERICAL = ("keras", "numpy", "pandas", "scikit-learn", "scipy")
 
 
@@ -99,7 +101,7 @@ def test_lock_names_no_address(lock_text):
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_lock_satisfies_every_direct_dependency(project, lock, system, python):
     locked = pins(lock, system, python)
-    for requirement in wanted(direct(project, "test"), system, python):
+    for requirement in wanted(direct(project, "site", "test"), system, python):
         version = locked.get(canonicalize_name(requirement.name))
         assert version is not None, f"{requirement.name} is not in the lock; run `make lock`"
         assert version in requirement.specifier, f"{requirement}: the lock has {version}"
@@ -165,6 +167,36 @@ def test_links_agree_with_the_repository_setting(repo, project):
         name = re.escape(path.split("/")[1])
         for link in re.findall(rf"https://github\.com/[\w.-]+/{name}\b", text):
             assert link == repository, f"{page.name}: {link} is not {repository}"
+
+
+def names_in(page: Path) -> tuple[set[str], set[str]]:
+    """Make targets, and files and folders, that a page names in code; NAME stands for any name."""
+    text = page.read_text("utf-8")
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+    code = "\n".join([*blocks, *spans])
+    targets = set(re.findall(r"^(?:\S+=\S+ )?make +([a-z-]+)", code, re.MULTILINE))
+    paths = set()
+    for span in spans:
+        for word in span.split():
+            known = re.search(r"\.(cff|lock|md|ipynb|json|py|toml|yml)$|/", word.split("::")[0])
+            if known and re.fullmatch(r"\.?\w[\w./*-]*(::\w+)?", word):
+                paths.add(re.sub(r"\bNAME\b", "*", word))
+    return targets, {path for path in paths if not path.startswith(MADE)}
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_every_file_and_target_that_a_page_names_exists(repo, name):
+    targets, paths = names_in(repo / name)
+    makefile = (repo / "Makefile").read_text("utf-8")
+    assert targets and paths
+    missing = {t for t in targets if not re.search(rf"^{t}:", makefile, re.MULTILINE)}
+    assert not missing, f"{name} names targets that the Makefile has not: {missing}"
+    for path in paths:
+        file, _, test = path.partition("::")
+        found = list(repo.glob(file))
+        assert found, f"{name} names {path}, which is missing"
+        assert not test or f"def {test}(" in found[0].read_text("utf-8"), f"{name} names {path}"
 
 
 def test_every_package_folder_is_installed(repo, project):

@@ -17,6 +17,7 @@ from sklearn.semi_supervised import LabelSpreading
 
 import course_utils.exercises as exercises
 from course_utils import audio
+from course_utils.datasets import Images
 from course_utils.exercises import (
     Question,
     attention,
@@ -33,7 +34,6 @@ from course_utils.exercises import (
     variational_autoencoder,
 )
 from course_utils.exercises import text_generation as lesson
-from course_utils.images import Images
 from course_utils.metrics import bits_per_character
 from course_utils.models.diffusion import Diffusion
 from course_utils.models.ngram import NGram

@@ -19,7 +19,7 @@ TABLE = {
 
 @pytest.fixture(autouse=True)
 def table(monkeypatch):
-    monkeypatch.setattr(expected, "_table", lambda: TABLE)
+    monkeypatch.setattr(expected, "intervals", lambda: TABLE)
     monkeypatch.setattr(runtime, "current_notebook", "04x_lesson")
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import course_utils.expected
 from build import render
-from course_utils import audio, images, metrics, text
+from course_utils import audio, datasets, metrics, text
 from course_utils.models.mixture import PixelMixture
 from course_utils.models.ngram import NGram
 from course_utils.models.vae import VAE
@@ -161,13 +161,13 @@ RAISED: dict[str, Callable[[], Any]] = {
         np.zeros((1, 28, 28)), k=0
     ),
     "text.sampling_probabilities": lambda: text.sampling_probabilities(np.zeros(3), 0.0),
-    "images.checked": lambda: images.checked(np.full((1, 28, 28), np.nan)),
+    "datasets.checked": lambda: datasets.checked(np.full((1, 28, 28), np.nan)),
     "audio.play": lambda: audio.play([0.1, np.nan]),
     "expected.check": outside,
     "text.contiguous_streams": lambda: text.contiguous_streams(np.zeros(9, np.int32)),
     "CharacterTokenizer.fit": lambda: text.CharacterTokenizer.fit("abc", min_count=9),
     "NGram.fit": lambda: NGram(5, 3).fit(np.zeros(4, np.int32)),
-    "Images.balanced": lambda: images.Images(np.zeros((3, 28, 28)), np.arange(3)).balanced(2),
+    "Images.balanced": lambda: datasets.Images(np.zeros((3, 28, 28)), np.arange(3)).balanced(2),
     "PixelMixture.fit": lambda: PixelMixture(2).fit(np.zeros((3, 2, 2)), np.arange(3)),
 }
 

@@ -36,6 +36,9 @@ Two.
 for step in range(3):
     print(f"\\rstep {step}", end="")
 print()
+from tqdm.auto import tqdm
+for step in tqdm(range(3)):
+    pass
 ipywidgets.FloatSlider(description="temperature")
 ```
 """

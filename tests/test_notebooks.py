@@ -12,6 +12,7 @@ import pytest
 import contract
 from build import TABLE, render
 from contract import Case
+from course_utils.exercises import quiz
 from plan import COURSE, PLAN, table
 
 NAMES = COURSE.names()
@@ -62,11 +63,13 @@ Cost: about 2 minutes and 1.0 GB of memory on 2 cores (measured). **Before this:
 CLOSING = (
     "## What you learned\n\n- one\n- two\n- three\n\n## Papers\n\n- A paper.\n\n**Next:** 04b."
 )
-TEXTS = [OPENING, "> **Erratum** (4.1). It fails.\n\n## Break it\n\nText.", "`just` text", CLOSING]
+TEXTS = [OPENING, "> **Erratum** (4.1). It fails.\n\n## Break it\n\nText.", "`just` text"]
+TEXTS += ["## Questions", CLOSING]
 CODES = [
     "import course_utils\ncourse_utils.setup('04a_text_generation')",
     "model.fit(x)\nexpected.check('loss', 1.3)\nexercises.first.check(1)",
     "exercises.second.check(2)\nplots.show(figure, alt='A dot.')",
+    "quiz.show()",
 ]
 VERDICT = "loss = 1.3 nats, expected 1.2 to 1.4: ok\n"
 
@@ -85,6 +88,8 @@ def good_case() -> Case:
     caption = v4.new_output("display_data", data={"text/html": "<p><em>A dot.</em></p>"})
     cells[3].outputs = [v4.new_output("stream", name="stdout", text=VERDICT)]
     cells[5].outputs = [image, caption]
+    questions = quiz.to_read(quiz.questions("04a_text_generation"))
+    cells[7].outputs = [v4.new_output("display_data", data=questions)]
     stored, rendered = v4.new_notebook(cells=cells), v4.new_notebook(cells=new(cells))
     stored.nbformat_minor = rendered.nbformat_minor = 5
     results = {"seconds": 100, "peak_mb": 1000, "checks": {"loss": {"low": 1.2, "high": 1.4}}}
@@ -149,10 +154,15 @@ BREAKS: list[tuple[str, Callable[[Case], Any]]] = [
     ("has_exercises", put(5, "exercises.second.check(2)", "exercises.second.hint()")),
     ("has_exercises", put(5, "exercises.second", "exercises.first")),
     ("has_erratum", put(2, "> **Erratum**", "Erratum")),
-    ("closing_cell", put(6, "- two\n", "")),
-    ("closing_cell", put(6, "What you learned", "The end")),
-    ("closing_cell", put(6, "- A paper.", "")),
-    ("closing_cell", put(6, "Next", "After")),
+    ("ends_with_questions", put(7, "quiz.show()", "print()")),
+    ("ends_with_questions", lambda c: c.stored.cells.insert(-1, c.stored.cells[2])),
+    ("ends_with_questions", lambda c: c.stored.cells[7].outputs.clear()),
+    ("ends_with_questions", lambda c: c.stored.cells[7].outputs[0].data.pop("text/html")),
+    ("ends_with_questions", lambda c: setattr(c, "name", "05b_diffusion")),
+    ("closing_cell", put(8, "- two\n", "")),
+    ("closing_cell", put(8, "What you learned", "The end")),
+    ("closing_cell", put(8, "- A paper.", "")),
+    ("closing_cell", put(8, "Next", "After")),
     ("words_are_plain", put(4, "`just` text", "It is Simply text")),
     ("costs_are_bounded", lambda c: c.results.update(seconds=151)),
     ("costs_are_bounded", lambda c: c.results.update(peak_mb=1201)),

@@ -13,7 +13,7 @@ import pytest
 from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 
-from course_utils import image_widgets
+from course_utils import widgets
 from course_utils.text import CharacterTokenizer
 from lessons import function
 
@@ -219,9 +219,10 @@ def test_nearer_to_members_is_a_share() -> None:
 
 def filter_page() -> Callable[..., Any]:
     pool = RNG.random((3_000, 28, 28))
-    report = dict.fromkeys(("Fréchet", "precision", "recall", "rarest class", "commonest"), 0.25)
+    columns = ("Fréchet", "precision", "recall", "rarest class", "commonest class")
+    report = dict.fromkeys(columns, 0.25)
     names = {"sure": RNG.random(3_000), "read": np.arange(3_000) % 10, "pool": pool}
-    return lesson("filter_page", report=lambda chosen: report, image_widgets=image_widgets, **names)
+    return lesson("filter_page", report=lambda chosen: report, widgets=widgets, **names)
 
 
 @pytest.mark.parametrize("balance", ["none", "by class"])

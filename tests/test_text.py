@@ -40,15 +40,6 @@ def test_a_text_without_frequent_pieces():
         CharacterTokenizer.fit("abc", min_count=5)
 
 
-def test_prompts_that_cannot_be_encoded():
-    tokenizer = CharacterTokenizer.fit("abc")
-    text.require_known(tokenizer, "cab")
-    with pytest.raises(ValueError, match="prompt is empty"):
-        text.require_known(tokenizer, "")
-    with pytest.raises(ValueError, match="has 'x', 'ß', which the vocabulary lacks"):
-        text.require_known(tokenizer, "aßxx")
-
-
 # --- streams of windows --------------------------------------------------------------------------
 
 

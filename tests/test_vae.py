@@ -9,7 +9,7 @@ import tensorflow as tf
 from scipy.stats import multivariate_normal, norm
 
 from course_utils import training
-from course_utils.models.vae import VAE, ImageGenerator, bernoulli_log_prob, kl_divergence
+from course_utils.models.vae import VAE, bernoulli_log_prob, kl_divergence
 
 GRID = np.linspace(-8, 8, 4001).astype(np.float32)
 ALL_IMAGES = np.array(np.meshgrid(*[[0, 1]] * 4)).reshape(4, -1).T.reshape(-1, 2, 2)
@@ -329,5 +329,3 @@ def test_images_of_another_size_or_range(by_class):
 def test_a_decoder_that_is_none():
     with pytest.raises(ValueError, match='decoder must be "dense", "rows" or "convolutional", got'):
         VAE(decoder="transformer")
-    with pytest.raises(ValueError, match="output_dim 783 is not a number of whole rows, of 28"):
-        ImageGenerator(100, 783, 512)

@@ -7,11 +7,9 @@ import itertools
 import re
 
 import ipywidgets as ipw
-import keras
 import numpy as np
 import pytest
 
-from course_utils import text, widgets
 from course_utils.models.recurrent import TextGenerator
 from course_utils.text import CharacterTokenizer
 from lessons import cells, function
@@ -198,32 +196,6 @@ def test_generating_again_gives_the_same_text(playground):
     before = output.value
     controls["Generate"].click()
     assert output.value == before
-
-
-def test_progress_line(model, monkeypatch):
-    lines, shown = [], []
-    monkeypatch.setattr(widgets, "display", shown.append)
-    progress = widgets.Progress(every_seconds=0)
-    progress.line.observe(lambda change: lines.append(change.new), names="value")
-    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    ids = model.tokenizer.encode("abc <&>" * 20)
-    windows = text.contiguous_streams(ids, streams=2, length=10)
-    model.fit(windows, epochs=2, shuffle=False, verbose=0, callbacks=[progress])
-    assert shown == [progress.line]
-    assert re.fullmatch(r"step 1( of 12)?, loss \d\.\d{3}, \d+ s", lines[0])
-    assert any(line.startswith("step 12") for line in lines)
-    assert re.fullmatch(r"done in \d+ s", progress.line.value)
-
-
-def test_progress_is_not_written_at_every_step(model, monkeypatch):
-    monkeypatch.setattr(widgets, "display", lambda line: None)
-    progress = widgets.Progress(every_seconds=1000)
-    lines = []
-    progress.line.observe(lambda change: lines.append(change.new), names="value")
-    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    windows = text.contiguous_streams(model.tokenizer.encode("abc <&>" * 20), 2, 10)
-    model.fit(windows, shuffle=False, verbose=0, callbacks=[progress])
-    assert len(lines) == 1 and lines[0].startswith("done in")
 
 
 # --- the attention viewer ------------------------------------------------------------------------

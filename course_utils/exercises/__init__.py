@@ -6,10 +6,13 @@ common mistake has a hint of its own, and no answer, however wrong, ends in a st
 
 import copy
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from course_utils import progress
 
 Mistake = Callable[..., str | None]
 
@@ -26,9 +29,18 @@ class Question:
         self.ask, self.reference = ask, solution
         self._mistake, self._hint = mistake, hint
 
+    @property
+    def name(self) -> str:
+        """Its module and name, such as `faq.bits`; no name outside of them."""
+        modules = [m for name, m in sys.modules.items() if name.startswith(f"{__name__}.")]
+        places = ((m.__name__, key) for m in modules for key, v in vars(m).items() if v is self)
+        return next((f"{module.rpartition('.')[2]}.{key}" for module, key in places), "")
+
     def check(self, *answer: Any) -> None:
         """Print whether an answer is right; `...` stands for an answer not yet given."""
-        print(self.feedback(*answer))
+        print(said := self.feedback(*answer))
+        if said == "Right.":
+            progress.record("exercise", self.name)
 
     def feedback(self, *answer: Any) -> str:
         """What `check` prints: `"Right."` for a right answer, else what is wrong with it."""

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from course_utils.datasets import checked
 from course_utils.exercises import Function, NumberToBeat, result
-from course_utils.images import checked
 from course_utils.metrics import frechet_distance
 
 

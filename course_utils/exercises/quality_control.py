@@ -44,7 +44,7 @@ def _auroc(members: Any, others: Any) -> float:
 
 
 auroc = Function(
-    "Write auroc(members, others): the chance that a member's score is above another's.",
+    "Write auroc_by_hand(members, others): the chance that a member scores above another image.",
     _auroc,
     (np.array([3.0, 2.0, 2.0, 0.0]), np.array([2.0, 1.0, -1.0])),
     lambda members, others: {

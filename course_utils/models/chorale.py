@@ -119,10 +119,7 @@ class ChoraleModel(BuildsOnCompile, keras.Model):
         return -ops.sum(y * y_pred) / ops.sum(y)
 
     def log_prob(self, rolls: Sequence[Array]) -> list[Array]:
-        """The log-probability of every frame given those before it, in nats, exact.
-
-        `rolls` are pieces (frames, pitches) of 0 and 1; each gives an array (frames,).
-        """
+        """The exact log p in nats of every frame given those before: (frames,) for each piece."""
         order = np.argsort([len(checked(roll, self.pitches)) for roll in rolls])
         result = [np.empty(0)] * len(rolls)
         for part in (order[i : i + 16] for i in range(0, len(order), 16)):
@@ -184,10 +181,7 @@ class ChoraleModel(BuildsOnCompile, keras.Model):
     def sample(
         self, n: int, length: int, temperature: float = 1.0, start: Any = None, seed: int = 0
     ) -> Array:
-        """Draw n pieces, (n, length, pitches) uint8, that begin with the frames of `start`, if any.
-
-        A ValueError for a temperature that is not positive, and for a length below 1.
-        """
+        """Draw n pieces, (n, length, pitches), beginning with `start`; errors as of `harmonise`."""
         none = np.zeros((0, self.pitches))
         start = none if start is None else checked(start, self.pitches)
         return self._write(n, length, temperature, seed, start, none)

@@ -91,7 +91,11 @@ class TextModel(BuildsOnCompile, keras.Model):
         if self.tokenizer is None:
             raise ValueError("this model has no tokenizer; pass tokenizer=... when you make it")
         for prompt in prompts:
-            text.require_known(self.tokenizer, prompt)
+            if not prompt:
+                raise ValueError("the prompt is empty; give at least one character to continue")
+            if missing := ", ".join(map(repr, sorted({*self.tokenizer.unknown_pieces(prompt)}))):
+                mend = "leave them out, or train on a text that has them"
+                raise ValueError(f"the prompt has {missing}, which the vocabulary lacks; {mend}")
         rows = [self.tokenizer.encode(prompt) for prompt in prompts]
         if len({len(row) for row in rows}) != 1:
             counts = [len(row) for row in rows]

@@ -40,10 +40,7 @@ class PatchEncoder(BuildsOnCompile, keras.Model):
         heads: int = 4,
         image_size: int = 28,
     ) -> None:
-        """Make `depth` blocks, whose `heads` share the `width`; sizes are sides in pixels.
-
-        A ValueError if the heads cannot, or if the patches do not cover the image.
-        """
+        """Make `depth` blocks for sides in pixels; ValueError if heads or patches do not fit."""
         super().__init__()
         to_patches(np.empty((0, image_size, image_size)), patch_size)  # raises where it must
         self.settings = {"patch_size": patch_size, "width": width, "depth": depth}
@@ -98,10 +95,7 @@ class MaskedImageModel(OnEncoder, keras.Model):
     """
 
     def __init__(self, encoder: PatchEncoder, visible: int, width: int = 48) -> None:
-        """Put a decoder of one block, of this width, behind an encoder that sees `visible` patches.
-
-        A ValueError if no patch is hidden, or none is seen.
-        """
+        """Put a decoder block behind an encoder that sees `visible` patches, not none or all."""
         if not 0 < visible < encoder.patches:
             known = f"from 1 to {encoder.patches - 1} of the {encoder.patches} patches"
             raise ValueError(f"visible must be {known}, got {visible}")

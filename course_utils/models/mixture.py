@@ -3,9 +3,8 @@
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from course_utils.datasets import Array
 
 
 class PixelMixture:
@@ -18,10 +17,7 @@ class PixelMixture:
     """
 
     def __init__(self, dimensions: int, components: int = 1, regularisation: float = 1e-6) -> None:
-        """Use D `dimensions`, fewer than pixels, and some Gaussians for each class, or for all.
-
-        The `regularisation` is added to every variance in the subspace.
-        """
+        """Use D `dimensions`, and so many `components` a class, or for all, without labels."""
         self.dimensions, self.components = dimensions, components
         self.regularisation = regularisation
 
@@ -71,10 +67,7 @@ class PixelMixture:
         return np.logaddexp.reduce(self.joint_log_prob(x), axis=1)
 
     def sample(self, n: int, seed: int = 0, label: Any = None) -> Array:
-        """Draw n images, (n, ...) float64, of one class or of all; values may leave [0, 1].
-
-        A ValueError for n below 1, or a class that the model has not seen.
-        """
+        """Draw n images, (n, ...), of a class or all; ValueError for n < 1 or no class it knows."""
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}")
         if label is not None and label not in self.classes:

@@ -63,10 +63,7 @@ class NGram:
         return self
 
     def log_prob(self, ids: Ids) -> NDArray[np.float64]:
-        """Natural log-probability of each token given the `order - 1` before it, (tokens,).
-
-        The first tokens have less context; unseen tokens get a share of the uniform distribution.
-        """
+        """Log-probability in nats of each token given up to `order - 1` before it, (tokens,)."""
         probability = np.full(len(ids), 1.0 / self.vocab_size)
         for n in range(1, min(self.order, len(ids)) + 1):
             codes, counts, contexts, totals, kinds, discount = self._levels[n - 1]

@@ -7,11 +7,9 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from course_utils.images import checked
+from course_utils.datasets import Array, checked
 from course_utils.models.vae import bernoulli_log_prob
 from course_utils.training import BuildsOnCompile
-
-Array = np.ndarray[Any, Any]
 
 
 @keras.saving.register_keras_serializable(package="course_utils")

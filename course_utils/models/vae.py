@@ -7,10 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from course_utils.images import checked
+from course_utils.datasets import Array, checked
 from course_utils.training import BuildsOnCompile
-
-Array = np.ndarray[Any, Any]
 
 
 def kl_divergence(mean: Any, log_var: Any) -> Any:
@@ -43,22 +41,6 @@ class ResidualDense(keras.layers.Layer):
         return x + self.change(self.hidden(self.norm(x)))
 
 
-class ImageGenerator(keras.Sequential):
-    """Dense layer, GRU, dense layer: codes (batch, latent_dim) to logits (batch, rows, pixels).
-
-    The GRU reads the dense layer's output once a row; its state is all that differs between rows.
-    """
-
-    def __init__(self, latent_dim: int, output_dim: int, rnn_units: int, rows: int = 28) -> None:
-        """Make the layers; a ValueError if the `output_dim` pixels do not fill the `rows`."""
-        if output_dim % rows:
-            raise ValueError(f"output_dim {output_dim} is not a number of whole rows, of {rows}")
-        layers = keras.layers
-        start = layers.Dense(rnn_units, activation="relu"), layers.RepeatVector(rows)
-        ends = layers.GRU(rnn_units, return_sequences=True), layers.Dense(output_dim // rows)
-        super().__init__([layers.Input((latent_dim,)), *start, *ends])
-
-
 @keras.saving.register_keras_serializable(package="course_utils")
 class VAE(BuildsOnCompile, keras.Model):
     """A Gaussian q(z | x), a standard normal prior, and independent binary pixels given z.
@@ -84,10 +66,10 @@ class VAE(BuildsOnCompile, keras.Model):
         """Make the encoder and the decoder: a dense layer, residual blocks, a dense layer each.
 
         Hidden layers have `width` units; `beta` is the price of the rate, the KL term; `size` is
-        height and width of an image. The decoder is `"dense"`; `"rows"`, an `ImageGenerator` of
-        `width` units; or `"convolutional"`, with convolutions in the encoder too; it is told one of
-        so many `classes`, the encoder is not. A ValueError if beta is negative, or the decoder is
-        unknown.
+        height and width of an image. The decoder is `"dense"`; `"rows"`, a GRU that reads the same
+        vector once a row; or `"convolutional"`, with convolutions in the encoder too. It is told
+        one of so many `classes`, the encoder is not. A ValueError if beta is negative, or the
+        decoder is unknown.
         """
         if beta < 0:
             paid = "the loss would pay for codes far from the prior; use 0 for no KL term (FAQ 4)"
@@ -107,7 +89,12 @@ class VAE(BuildsOnCompile, keras.Model):
 
         seen, written = network((size, size), 2 * latent_dim), network((code,), size**2)
         if decoder == "rows":
-            written = [layers.Input((code,)), ImageGenerator(code, size**2, width, size)]
+            written = [
+                layers.Input((code,)),
+                layers.Dense(width, "relu"),
+                layers.RepeatVector(size),
+            ]
+            written += [layers.GRU(width, return_sequences=True), layers.Dense(size)]
         if decoder == "convolutional":
             half: Any = {"kernel_size": 4, "strides": 2, "padding": "same"}
             down = [layers.Conv2D(n, activation="gelu", **half) for n in (32, 64)]

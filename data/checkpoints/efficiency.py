@@ -23,7 +23,7 @@ from course_utils.runtime import release_memory
 from course_utils.training import adamw
 
 STREAMS, LENGTH, STRETCH, SEEDS = 32, 64, 15, (0, 1, 2)
-RATES = (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2, 6.4e-2)
+RATES = (8e-3, 1.6e-2, 3.2e-2, 6.4e-2)
 
 SECONDS, UNITS = 6, 128
 OPTIMIZERS = ("Adam", "AdamW", "Muon")
@@ -154,7 +154,7 @@ def optimizers() -> dict[str, Any]:
             def train(rate: float, seed: int) -> Any:
                 return trained(UNITS, optimizer(name, schedule, rate, steps), steps, seed)  # noqa: B023
 
-            rows[f"{name}, {schedule}"] = {"steps": steps} | tuned(RATES[2:], train)
+            rows[f"{name}, {schedule}"] = {"steps": steps} | tuned(RATES, train)
     return {"seconds": SECONDS, "units": UNITS, "seeds": SEEDS, "rows": rows}
 
 
@@ -168,7 +168,7 @@ def batch_sizes() -> dict[str, Any]:
             made = adamw(steps, rate)  # noqa: B023
             return trained(UNITS, made, steps, seed, streams=int(name))  # noqa: B023
 
-        rows[name] = {"steps": steps} | tuned(RATES[2:], train)
+        rows[name] = {"steps": steps} | tuned(RATES, train)
     return {"seconds": SECONDS, "units": UNITS, "seeds": SEEDS, "rows": rows}
 
 
@@ -180,7 +180,7 @@ def scaling_law() -> dict[str, Any]:
         def train(rate: float, seed: int) -> Any:
             return trained(units, adamw(steps, rate), steps, seed)  # noqa: B023
 
-        rows[str(units)] = tuned(RATES[2:], train)
+        rows[str(units)] = tuned(RATES, train)
     return {"steps": steps, "seeds": SEEDS, "rows": rows}
 
 
@@ -198,7 +198,7 @@ def distillation() -> dict[str, Any]:
         def train(rate: float, seed: int) -> Any:
             return trained(STUDENT, adamw(steps, rate), steps, seed, helper)  # noqa: B023
 
-        rows[name] = {"steps": steps} | tuned(RATES[2:], train)
+        rows[name] = {"steps": steps} | tuned(RATES, train)
     return {"units": STUDENT, "share": SHARE, "seeds": SEEDS, "rows": rows}
 
 

@@ -12,8 +12,10 @@ import argparse
 import hashlib
 import inspect
 import math
+import os
 import re
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from plan import COURSE, Project, binder_badge, cost, table
 
 CELL_TIMEOUT = 300  # seconds
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+PROGRESS_BAR = re.compile(r"\[\d\d:\d\d[<,]")  # what tqdm shows where there are no widgets
 WIDGET_TEXT = "Interactive part: run the notebook to use it."
 VERDICT = re.compile(r"^(?P<name>\w+) = .+, expected .+: .+$", re.MULTILINE)
 TABLE = re.compile(r"(<!-- notebooks:start -->\n).*?(<!-- notebooks:end -->)", re.DOTALL)
@@ -98,6 +101,8 @@ def render(name: str, project: Project = COURSE) -> Any:
 def execute(notebook: Any, folder: Path) -> tuple[int, int]:
     """Run every cell in order in a fresh kernel; outputs are stored in ``notebook``.
 
+    The learner's progress goes to a folder that is thrown away.
+
     Args:
         notebook: what ``render`` returns.
         folder: the kernel's working folder.
@@ -128,7 +133,10 @@ def execute(notebook: Any, folder: Path) -> tuple[int, int]:
     )
     cells = list(notebook.cells)
     start = time.perf_counter()
-    with client.setup_kernel():
+    with (
+        tempfile.TemporaryDirectory() as state,
+        client.setup_kernel(env=os.environ | {"COURSE_STATE_DIR": state}),
+    ):
         for index, cell in enumerate(cells):
             try:
                 client.execute_cell(cell, index)
@@ -185,6 +193,8 @@ def clean(notebook: Any) -> None:
                 output.metadata = {"image/png": kept} if kept else {}
                 # JupyterLab shows "model not found" for a view whose kernel is gone: keep the text.
                 view = output.data.pop(WIDGET_VIEW, None)
+                if view is not None and PROGRESS_BAR.search(output.data.get("text/plain", "")):
+                    continue
                 if view is not None and re.match(r"\w+\(", output.data.get("text/plain", "X(")):
                     output.data["text/plain"] = WIDGET_TEXT
             outputs.append(output)

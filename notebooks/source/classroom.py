@@ -111,7 +111,7 @@ def _function(node: ast.stmt) -> ast.FunctionDef:
 def questions(notebook: Any) -> dict[str, Question]:
     """The questions of a lesson by name, in order: those of the module that it imports."""
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    found = re.search(r"^from course_utils\.exercises import (\w+) as exercises$", code, re.M)
+    found = re.search(r"^from course_utils\.exercises import (\w+) as exercises\b", code, re.M)
     if not found:
         return {}
     module = importlib.import_module(f"course_utils.exercises.{found[1]}")

@@ -12,7 +12,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from course_utils import image_widgets
+from course_utils import widgets
 from course_utils.models.masked import DigitClassifier, PatchEncoder
 from course_utils.models.mixture import PixelMixture
 from course_utils.models.vae import VAE
@@ -38,7 +38,7 @@ def model(images):
 
 def page_of(lesson, wanted, **names):
     """A page that a lesson defines, with what it reads there given by name."""
-    return function(lesson, wanted, np=np, image_widgets=image_widgets, **names)
+    return function(lesson, wanted, np=np, widgets=widgets, **names)
 
 
 def parts(page):
@@ -119,7 +119,7 @@ def test_every_image_dimension_and_value_has_a_page(autoencoder):
     for image in range(4):
         for dimension in range(3):
             for value in range(-3, 4):
-                page = image_widgets.latent_page(*autoencoder, image, dimension, value)
+                page = widgets.latent_page(*autoencoder, image, dimension, value)
                 picture, alternative, words = parts(page)
                 assert picture.shape[:2] == (28, 9 * 28) and alternative == words
                 shown = (1 - picture[..., 0]).reshape(28, 9, 28).swapaxes(0, 1)
@@ -139,7 +139,7 @@ def test_every_image_dimension_and_value_has_a_page(autoencoder):
 def test_codes_of_another_size_are_refused(autoencoder):
     model, judge, codes = autoencoder
     with pytest.raises(ValueError, match="the codes have 2 dimensions and the model 3"):
-        image_widgets.latent_page(model, judge, codes[:, :2], 0, 0, 1.0)
+        widgets.latent_page(model, judge, codes[:, :2], 0, 0, 1.0)
 
 
 def test_the_path_from_one_image_to_another(autoencoder):
@@ -201,7 +201,7 @@ def test_every_step_and_guidance_has_a_page(autoencoder):
 
 
 def test_sliders_change_the_page():
-    part = image_widgets.sliders(
+    part = widgets.sliders(
         lambda **at: f"<p>{at}</p>", "course-part", digit=(3, 0, 9), hidden_rows=(1, 1, 5)
     )
     digit, rows, output = part.children
@@ -217,7 +217,7 @@ def test_sliders_change_the_page():
 
 
 def test_a_slider_over_a_list_takes_each_of_its_values():
-    part = image_widgets.sliders(
+    part = widgets.sliders(
         lambda **at: f"<p>{at}</p>", "course-part", labels=[10, 300, 4000], draw=(0, 0, 2)
     )
     labels, draw, output = part.children

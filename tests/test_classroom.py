@@ -24,7 +24,8 @@ import answer_key
 import classroom
 from build import BuildError, render
 from contract import called, calls
-from course_utils.exercises import Function, Question, faq, start_here
+from course_utils.exercises import Function, Question, attention, faq, start_here
+from lessons import function
 from plan import COURSE, Project
 
 NAMES = COURSE.names()
@@ -166,6 +167,17 @@ def test_a_number_to_beat_is_marked_once_its_task_is_set() -> None:
         assert outcome(exercise, worse) == "raised: Not yet: not better yet; see the hint"
     finally:
         vars(faq.beat_this).pop("score", None)
+
+
+def test_the_solution_for_attention_is_right_on_the_lessons_own_task() -> None:
+    """There, unlike in smaller tasks, a letter can stand before where another piece begins."""
+    (exercise,) = (e for e in EXERCISES["03c_attention"] if e.open_ended)
+    induction = function("03c_attention", "induction", np=np, LETTERS=16, T=32)
+    try:
+        attention.beat_this.set_task(*induction(40, seed=997), 0.001)
+        assert outcome(exercise, exercise.solution()) == "Right."
+    finally:
+        vars(attention.beat_this).pop("score", None)
 
 
 @pytest.mark.parametrize(

@@ -98,10 +98,11 @@ beat_this = NumberToBeat(
     "keep a little for the rest. Or train the Transformer for longer.",
     """
 def predict(prefix):
-    # Where did the last letter stand before? What followed it there comes again.
+    # Where did the last letter stand first? What followed it there comes again; at a later
+    # place the next piece may have begun.
     before = np.flatnonzero(prefix[:-1] == prefix[-1])
     p = np.full(16, 1e-6)
-    p[prefix[before[-1] + 1]] = 1 - 15e-6
+    p[prefix[before[0] + 1]] = 1 - 15e-6
     return p
 """,
 )

@@ -57,7 +57,8 @@ class NGram:
             kinds = np.diff(np.append(first, len(codes)))
             once, twice = np.sum(counts == 1), np.sum(counts == 2)
             discount = float(once / (once + 2 * twice)) if once and twice else 0.5
-            self._levels.insert(0, (codes, counts, contexts, totals, kinds, discount))
+            small = (column.astype(np.int32) for column in (counts, totals, kinds))  # half the memory
+            self._levels.insert(0, (codes, contexts, *small, discount))
             if n > 1:  # a shorter n-gram counts once for each distinct token before it
                 codes, counts = np.unique(codes % self.vocab_size ** (n - 1), return_counts=True)
         return self
@@ -66,7 +67,7 @@ class NGram:
         """Log-probability in nats of each token given up to `order - 1` before it, (tokens,)."""
         probability = np.full(len(ids), 1.0 / self.vocab_size)
         for n in range(1, min(self.order, len(ids)) + 1):
-            codes, counts, contexts, totals, kinds, discount = self._levels[n - 1]
+            codes, contexts, counts, totals, kinds, discount = self._levels[n - 1]
             seen = self._codes(ids, n)
             count = _look_up(codes, counts, seen)
             total = _look_up(contexts, totals, seen // self.vocab_size)

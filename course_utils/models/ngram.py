@@ -57,7 +57,7 @@ class NGram:
             kinds = np.diff(np.append(first, len(codes)))
             once, twice = np.sum(counts == 1), np.sum(counts == 2)
             discount = float(once / (once + 2 * twice)) if once and twice else 0.5
-            small = (column.astype(np.int32) for column in (counts, totals, kinds))  # half the memory
+            small = (column.astype(np.int32) for column in (counts, totals, kinds))  # half as large
             self._levels.insert(0, (codes, contexts, *small, discount))
             if n > 1:  # a shorter n-gram counts once for each distinct token before it
                 codes, counts = np.unique(codes % self.vocab_size ** (n - 1), return_counts=True)

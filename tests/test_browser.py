@@ -111,7 +111,7 @@ def viewer(part: str, *labels: str) -> Callable[[Notebook], None]:
     return steps
 
 
-# What a reader does in each notebook with an interactive part, after running all of it.
+# What a reader does in each notebook with something to do, after running all of it.
 STEPS: dict[str, Callable[[Notebook], None]] = {
     "00_start_here": questions,
     "01_background": background,
@@ -124,6 +124,7 @@ STEPS: dict[str, Callable[[Notebook], None]] = {
     "05a_efficient_training": viewer("course-roof", "units", "batch"),
     "05b_diffusion": viewer("course-denoise", "step", "guidance"),
     "05c_quality_control": quality,
+    "06_faq": questions,
 }
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from course_utils.datasets import checked
+from course_utils.runtime import release_memory
 
 
 def bits_per_character(log_prob: NDArray[Any] | float, characters: int) -> float:
@@ -50,8 +51,8 @@ def frechet_distance(a: NDArray[Any], b: NDArray[Any]) -> float:
     distributions; Heusel et al. (2017) for its use on images.
     """
     (mean_a, cov_a), (mean_b, cov_b) = ((x.mean(axis=0), np.cov(x, rowvar=False)) for x in (a, b))
-    values = np.linalg.eigvals(cov_a @ cov_b)  # of a product of two covariances: never negative
-    root = np.sqrt(np.clip(values.real, 0, None)).sum()
+    # The eigenvalues of a product of two covariances are never negative.
+    root = np.sqrt(np.linalg.eigvals(cov_a @ cov_b).real.clip(0)).sum()
     return float(np.sum((mean_a - mean_b) ** 2) + np.trace(cov_a + cov_b) - 2 * root)
 
 
@@ -109,13 +110,12 @@ def compare_images(
     usual = np.median(apart(held_out))
     for model in models:
         model.sample(len(held_out))  # what is compiled is compiled here
+        release_memory()
         start = time.perf_counter()
         images = checked(model.sample(len(held_out)))
-        seconds = time.perf_counter() - start
-        made = features(images)
-        precision, recall = precision_recall(real, made)
+        seconds, made = time.perf_counter() - start, features(images)
         row = {"name": model.name, "nats": model.nats, "frechet": frechet_distance(made, known)}
-        row |= {"precision": precision, "recall": recall, "seconds": model.seconds}
-        row |= {"ms": 1000 * seconds / len(images), "nearer": np.mean(apart(images) < usual)}
-        rows.append(row)
+        row |= zip(("precision", "recall"), precision_recall(real, made), strict=True)
+        row |= {"seconds": model.seconds, "ms": 1000 * seconds / len(images)}
+        rows.append(row | {"nearer": np.mean(apart(images) < usual)})
     return rows

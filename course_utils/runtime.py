@@ -39,10 +39,8 @@ def setup(notebook: str | None = None, seed: int = 0) -> None:
     # oneDNN's own pool never gives memory back; the system's allocator does, at the same speed.
     os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
     _added.update((name, os.environ[name]) for name in os.environ.keys() - before)
-    # One heap for all threads, and blocks over 2 MB outside of it: its holes are not given back.
-    with contextlib.suppress(OSError, AttributeError):  # glibc only
-        for parameter, value in ((-8, 1), (-3, 2 << 20)):  # M_ARENA_MAX, M_MMAP_THRESHOLD
-            ctypes.CDLL("libc.so.6").mallopt(parameter, value)
+    with contextlib.suppress(OSError, AttributeError):  # glibc only: one heap for all threads
+        ctypes.CDLL("libc.so.6").mallopt(-8, 1)  # M_ARENA_MAX
     with _quiet_stderr():
         import keras
         import tensorflow as tf

@@ -121,9 +121,8 @@ def augment(
     # Pixel (x', y') of the result is read at (a x' + b y' + c, d x' + e y' + f).
     a, b, d, e = columns * cos, -columns * sin, rows * sin, rows * cos
     c, f = centre_x - a * x - b * y, centre_y - d * x - e * y
-    moved = keras.ops.image.affine_transform(
-        images[..., None], tf.stack([a, b, c, d, e, f, none, none], axis=1)
-    )
+    transforms = tf.stack([a, b, c, d, e, f, none, none], axis=1)
+    moved = keras.ops.image.affine_transform(images[..., None], transforms)
     return tf.clip_by_value(0.5 + contrast * (moved[..., 0] - 0.5), 0.0, 1.0)
 
 
@@ -133,8 +132,7 @@ def binarise(images: Any, key: Any) -> Any:
     The same `key`, (2,) integers, gives the same draw.
     Source: Salakhutdinov & Murray (2008), On the quantitative analysis of deep belief networks.
     """
-    draw = tf.random.stateless_uniform(tf.shape(images), key)
-    return tf.cast(draw < images, tf.float32)
+    return tf.cast(tf.random.stateless_uniform(tf.shape(images), key) < images, tf.float32)
 
 
 def image_batches(

@@ -40,8 +40,11 @@ class NGram:
         for start in range(0, len(ids) - self.order + 1, _BLOCK):  # in blocks, to save memory
             block = ids[start : start + _BLOCK + self.order - 1]
             more, times = np.unique(self._codes(block, self.order), return_counts=True)
-            codes, place = np.unique(np.concatenate([codes, more]), return_inverse=True)
-            counts = np.bincount(place, np.concatenate([counts, times])).astype(np.int64)
+            place = np.searchsorted(codes, more)
+            known = np.append(codes, -1)[place] == more
+            counts[place[known]] += times[known]
+            codes = np.insert(codes, place[~known], more[~known])
+            counts = np.insert(counts, place[~known], times[~known])
         return codes, counts
 
     def fit(self, ids: Ids) -> Self:
@@ -52,7 +55,8 @@ class NGram:
         codes, counts = self._count(ids)
         self._levels = []
         for n in range(self.order, 0, -1):
-            contexts, first = np.unique(codes // self.vocab_size, return_index=True)
+            first = np.flatnonzero(np.diff(codes // self.vocab_size, prepend=-1))  # codes: sorted
+            contexts = codes[first] // self.vocab_size
             totals = np.add.reduceat(counts, first)
             kinds = np.diff(np.append(first, len(codes)))
             once, twice = np.sum(counts == 1), np.sum(counts == 2)

@@ -156,7 +156,7 @@ class VAE(BuildsOnCompile, keras.Model):
             raise ValueError(f"k must be at least 1 sample an image, got {k} (FAQ 4)")
         images, labels = x if self.classes else (x, np.zeros(len(x), np.int64))
         images = checked(images, self.size)
-        bounds, seeds, step = [], keras.random.SeedGenerator(seed), max(1, 5000 // k)
+        bounds, seeds, step = [], keras.random.SeedGenerator(seed), max(1, 2000 // k)
         for start in range(0, len(images), step):
             part = ops.convert_to_tensor(images[start : start + step], "float32")
             mean, log_var = self.encode(part)  # (n, D)

@@ -30,13 +30,13 @@ def lesson_layer() -> Any:
     return names["HoistedGRU"]
 
 
-def keras_step(kind: Any, x: Any) -> Callable[[], Any]:
-    """Outputs and all gradients of a Keras layer."""
+def keras_step(kind: Any, x: Any, compiled: bool = False) -> Callable[[], Any]:
+    """Outputs and all gradients of a Keras layer; `compiled`: the whole step by XLA."""
     layer = kind(UNITS, return_sequences=True)
     layer.build(x.shape)
     weights = [v.value for v in layer.trainable_weights]
 
-    @tf.function(autograph=False)
+    @tf.function(autograph=False, jit_compile=compiled)
     def step(x: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(x)
@@ -64,7 +64,9 @@ def torch_step(x: Any) -> Callable[[], Any]:
 def hoisted_gru() -> Iterator[Row]:
     """A training step of each, in turns; the first call compiles."""
     x = tf.constant(np.random.default_rng(0).normal(size=(BATCH, STEPS, UNITS)), tf.float32)
-    steps = {"Keras": keras_step(keras.layers.GRU, x), "hoisted": keras_step(lesson_layer(), x)}
+    layer, whole = lesson_layer(), "hoisted, all compiled"
+    steps = {"Keras": keras_step(keras.layers.GRU, x), "hoisted": keras_step(layer, x)}
+    steps[whole] = keras_step(layer, x, compiled=True)
     try:
         steps["torch"] = torch_step(x)
     except ImportError:
@@ -83,12 +85,9 @@ def hoisted_gru() -> Iterator[Row]:
     middle = {name: float(np.median(column)) for name, column in times.items()}
     gain = {name: middle["Keras"] / seconds for name, seconds in middle.items()}
     each = ", ".join(f"{name} {1e3 * seconds:.0f} ms" for name, seconds in middle.items())
-    yield (
-        "hoisted GRU, training step",
-        "≥ 1.5 times",
-        f"{gain['hoisted']:.2f}",
-        gain["hoisted"] > 1.5,
-    )
-    yield "… compile time", "≤ 5 s", f"{compiling['hoisted']:.1f} s", compiling["hoisted"] <= 5
+    for name in ("hoisted", whole):
+        what = f"GRU, training step, {name}"
+        yield what, "≥ 1.5 times", f"{gain[name]:.2f}", gain[name] >= 1.5
+        yield "… its first call", "≤ 5 s", f"{compiling[name]:.1f} s", compiling[name] <= 5
     level = gain["hoisted"] >= gain["torch"] if "torch" in gain else None
     yield "… against torch.nn.GRU", "level, an aim", each, level

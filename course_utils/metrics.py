@@ -51,8 +51,7 @@ def frechet_distance(a: NDArray[Any], b: NDArray[Any]) -> float:
     distributions; Heusel et al. (2017) for its use on images.
     """
     (mean_a, cov_a), (mean_b, cov_b) = ((x.mean(axis=0), np.cov(x, rowvar=False)) for x in (a, b))
-    # The eigenvalues of a product of two covariances are never negative.
-    root = np.sqrt(np.linalg.eigvals(cov_a @ cov_b).real.clip(0)).sum()
+    root = np.sqrt(np.linalg.eigvals(cov_a @ cov_b).real.clip(0)).sum()  # none is negative
     return float(np.sum((mean_a - mean_b) ** 2) + np.trace(cov_a + cov_b) - 2 * root)
 
 
@@ -98,14 +97,15 @@ def compare_images(
     Real images and noise may be among the models, as floor and ceiling. `features` takes images,
     (N, height, width), to (N, D). Frechet distances and nearest images are to the training images;
     precision and recall are by held-out ones. A row has `name`, `nats`, `frechet` (squared),
-    `precision`, `recall`, `seconds`, `ms` a sample, and `nearer`: the share of samples whose
-    nearest training image, in pixel distance, is nearer than that of the median held-out image. A
-    ValueError if samples are no images in [0, 1].
+    `precision`, `recall`, `seconds`, `ms` a sample, and `nearer`: the share of samples nearer to a
+    training image, in pixels, than the median held-out one. ValueError for no images in [0, 1].
     """
     known, real, rows = features(train), features(held_out), []
 
     def apart(images: NDArray[Any]) -> NDArray[Any]:
-        return cdist(*(np.reshape(x, (len(x), -1)) for x in (images, train))).min(axis=1)
+        from sklearn.metrics import pairwise_distances_argmin_min as nearest
+
+        return nearest(*(np.reshape(x, (len(x), -1)) for x in (images, train)))[1]
 
     usual = np.median(apart(held_out))
     for model in models:

@@ -117,6 +117,7 @@ STEPS: dict[str, Callable[[Notebook], None]] = {
     "01_background": background,
     "02_concepts": concepts,
     "03a_variational_autoencoder": viewer("course-latent", "dimension", "value"),
+    "03b_recurrent_networks": questions,
     "03c_attention": viewer("course-attention", "at", "head"),
     "04a_text_generation": text_generation,
     "04b_image_generation": images,

@@ -42,6 +42,7 @@ test-fast: .venv/installed
 
 notebooks: .venv/installed
 	$(BIN)/python notebooks/source/build.py $(NAME)
+	@$(BIN)/python tests/figures.py --write
 
 student: .venv/installed
 	$(BIN)/python notebooks/source/classroom.py student $(NAME)

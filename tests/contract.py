@@ -152,7 +152,7 @@ def opening_cell(case: Case) -> None:
     count = len(bullets(first.source))
     assert 3 <= count <= 5, f"three to five objectives as a bullet list are wanted, found {count}"
     assert "Before this" in first.source, "what to have read: a line with 'Before this' is missing"
-    assert "https://mybinder.org/v2/gh/" in first.source, "the {{ binder }} badge is missing"
+    assert "https://mybinder.org/v2/gh/" in first.source, "the {{ binder }} link is missing"
     assert "(measured)" in first.source, "the {{ cost }} of a run is missing"
 
 
@@ -160,6 +160,12 @@ def setup_cell(case: Case) -> None:
     names = [called(call) for call in calls(case.code[0].source)]
     assert case.cells[1] is case.code[0], "the second cell must be code"
     assert "course_utils.setup" in names, "the second cell must call course_utils.setup(...)"
+
+
+def pictures_are_here(case: Case) -> None:
+    for cell in case.text:
+        far = re.findall(r"!\[[^]]*\]\(https?:", prose(cell.source))
+        assert not far, f"a picture from another host, which is not there offline: {far}"
 
 
 def rhythm(case: Case) -> None:
@@ -302,6 +308,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     no_widget_state,
     opening_cell,
     setup_cell,
+    pictures_are_here,
     rhythm,
     training_is_checked,
     checks_have_intervals,

@@ -1,7 +1,7 @@
 """The course in figures: `python tests/figures.py` prints the table that the README shows.
 
-With `--write` it measures what depends on the machine (cold set-up, import, number of tests) and
-brings the README's table up to date; a test compares the rest of it with the project.
+With `--write` it brings the README's table up to date, as `make notebooks` does; a test compares
+the two. With `--measure` it first measures what depends on the machine: cold set-up and import.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def counted() -> dict[str, str]:
 
 
 def measured() -> dict[str, str]:
-    """What depends on the machine; takes some minutes."""
+    """What the project does not say by itself; takes some minutes."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
         start = time.perf_counter()
@@ -104,12 +104,13 @@ def table(rows: dict[str, str]) -> str:
 
 
 def main() -> None:
-    """Print the table; with `--write`, measure and write it."""
-    if "--write" in sys.argv:
-        readme, rows = ROOT / "README.md", table(counted() | measured())
+    """Print the table; write it into the README, and measure first, if asked to."""
+    rows = table(stored() | counted() | (measured() if "--measure" in sys.argv else {}))
+    if {"--write", "--measure"} & {*sys.argv}:
+        readme = ROOT / "README.md"
         text = TABLE.sub(lambda found: f"{found[1]}{rows}\n{found[2]}", readme.read_text("utf-8"))
         readme.write_text(text, encoding="utf-8", newline="\n")
-    print(table(stored() | counted()))
+    print(rows)
 
 
 if __name__ == "__main__":

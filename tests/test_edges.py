@@ -30,6 +30,20 @@ def test_nearness_is_a_share_of_the_width(value: float, wanted: float) -> None:
     assert edges.nearness(value, 0, 10) == pytest.approx(wanted)
 
 
+def test_an_edge_where_a_value_ends_by_nature_counts_only_when_crossed() -> None:
+    assert edges.nearness(1e-9, 0, 10, {0}) == pytest.approx(1)
+    assert edges.nearness(-1, 0, 10, {0}) == pytest.approx(-0.1)
+    assert edges.nearness(9.5, 0, 10, {0}) == pytest.approx(0.05)
+    assert edges.nearness(1, 0, 1, {0, 1}) == float("inf")
+    assert edges.natural_ends("accuracy_gain", "") == set()
+    assert edges.natural_ends("loss", "nats") == {0} and edges.natural_ends("purity", "") == {0, 1}
+
+
+def test_edges_a_factor_of_ten_apart_are_compared_by_logarithms() -> None:
+    assert edges.nearness(1, 0.1, 10) == pytest.approx(0.5)
+    assert edges.nearness(1.2, 1, 9) == pytest.approx(0.025)
+
+
 def test_an_exact_value_is_met_or_missed() -> None:
     assert edges.nearness(6, 6, 6) > 0 > edges.nearness(6.01, 6, 6)
 

@@ -58,7 +58,7 @@ You will have built a model.
 - three
 
 Cost: about 2 minutes and 1.0 GB of memory on 2 cores (measured). **Before this:** nothing.
-[![Launch on Binder](x)](https://mybinder.org/v2/gh/a/b/main?urlpath=c)
+[Launch on Binder](https://mybinder.org/v2/gh/a/b/main?urlpath=c)
 """
 CLOSING = (
     "## What you learned\n\n- one\n- two\n- three\n\n## Papers\n\n- A paper.\n\n**Next:** 04b."
@@ -134,6 +134,7 @@ BREAKS: list[tuple[str, Callable[[Case], Any]]] = [
     ("opening_cell", put(0, "mybinder", "example")),
     ("opening_cell", put(0, "(measured)", "(guessed)")),
     ("setup_cell", put(1, "course_utils.setup('04a_text_generation')", "")),
+    ("pictures_are_here", put(0, "[Launch on Binder](", "[![Binder](https:x)](")),
     ("rhythm", lambda c: c.stored.cells.pop(2)),
     ("rhythm", put(1, "import course_utils", "x = 1\n" * 20 + "import course_utils")),
     ("rhythm", put(4, "`just` text", " ")),

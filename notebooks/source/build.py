@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from plan import COURSE, Project, binder_badge, cost, table
+from plan import COURSE, Project, binder_link, cost, table
 
 CELL_TIMEOUT = 300  # seconds
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -64,7 +64,7 @@ def render(name: str, project: Project = COURSE) -> Any:
     cells = jupytext.reads(path.read_text("utf-8"), fmt="md:myst").cells
     fill = {
         "cost": cost(name, project),
-        "binder": binder_badge(name, project),
+        "binder": binder_link(name, project),
         "notebooks": table(project),
     }
     seen: dict[str, int] = {}

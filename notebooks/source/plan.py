@@ -98,14 +98,14 @@ class Project:
 COURSE = Project()
 
 
-def binder_badge(name: str, project: Project) -> str:
-    """The Binder badge of one notebook as a Markdown image inside a link."""
+def binder_link(name: str, project: Project) -> str:
+    """The Binder link of one notebook: words, as a badge from another host is not there offline."""
     settings = tomllib.loads((project.root / "pyproject.toml").read_text("utf-8"))
     repository = settings["project"]["urls"]["repository"].rstrip("/").removesuffix(".git")
     owner_and_name = repository.removeprefix("https://github.com/")
     branch = settings.get("tool", {}).get("course", {}).get("branch", "main")
     address = f"https://mybinder.org/v2/gh/{owner_and_name}/{branch}?urlpath=lab/tree/notebooks/{name}.ipynb"
-    return f"[![Launch on Binder](https://mybinder.org/badge_logo.svg)]({address})"
+    return f"[Launch on Binder]({address})"
 
 
 def duration(seconds: float) -> str:

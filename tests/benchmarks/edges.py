@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import sys
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +111,23 @@ def values(name: str, variant: str) -> dict[str, float]:
     return {key: float(value) for key, value in reversed(CHECKED.findall(printed))}
 
 
-def nearness(value: float, low: float, high: float) -> float:
-    """Distance to the nearer edge as a share of the width; negative outside, infinite for none."""
-    if high == low:
-        return float("inf") if value == low else -float("inf")
-    return min(value - low, high - value) / (high - low)
+def nearness(value: float, low: float, high: float, ends: Collection[float] = ()) -> float:
+    """Distance to the nearer edge as a share of the width; negative outside, infinite for none.
+
+    Edges among `ends` are where a value ends by nature, as a share does at 1: only what crosses
+    them counts. Where the edges lie a factor of ten or more apart, logarithms are compared.
+    """
+    if not low <= value <= high:
+        width = high - low
+        return max(low - value, value - high) / -width if value == value and width else -math.inf
+    scale = math.log if high >= 10 * low > 0 else float
+    away = [abs(scale(value) - scale(edge)) for edge in (low, high) if edge not in ends]
+    return min(away, default=math.inf) / (scale(high) - scale(low)) if high > low else math.inf
+
+
+def natural_ends(check: str, unit: str) -> set[float]:
+    """Sizes and shares end at 0, shares at 1 as well; a gain may be negative."""
+    return set() if check.endswith("_gain") else {0} if unit else {0, 1}
 
 
 def lines(name: str, measured: dict[str, dict[str, float]]) -> list[str]:
@@ -122,7 +136,10 @@ def lines(name: str, measured: dict[str, dict[str, float]]) -> list[str]:
     result = []
     for check, entry in table.items():
         low, high = float(entry["low"]), float(entry["high"])
-        share = {v: nearness(row[check], low, high) for v, row in measured.items() if check in row}
+        ends = natural_ends(check, entry["unit"]) - ({1} if low == 1 else set())
+        share = {
+            v: nearness(row[check], low, high, ends) for v, row in measured.items() if check in row
+        }
         if missing := [v for v, row in measured.items() if check not in row]:
             result.append(f"{name} {check}: not reached in {', '.join(missing)}")
         if close := [v for v, distance in share.items() if not distance >= NEAR]:

@@ -63,11 +63,9 @@ MODULE = """
 
 
 def lesson(name: str) -> str:
-    """A stored notebook whose Binder badge is text and whose figures carry their alternatives."""
+    """A stored notebook whose figures carry their alternatives."""
     notebook = json.loads(COURSE.stored(name).read_text("utf-8"))
     for cell in notebook["cells"]:
-        if cell["cell_type"] == "markdown":
-            cell["source"] = BADGE.sub("[Run this notebook on Binder]", "".join(cell["source"]))
         images = [output.get("metadata", {}) for output in cell.get("outputs", [])]
         words = [image["image/png"]["alt"] for image in images if "image/png" in image]
         if words:  # myst-nb takes them from the cell and not from the output

@@ -81,13 +81,13 @@ def _challenge_mistake(task: Any, draw: Any) -> str | None:
 
 
 beat_this = Challenge(
-    "Write draw_codes(codes, n): n new codes, (n, latent_dim), for the decoder.",
+    "Write new_codes(codes, n): n new codes, (n, latent_dim), for the decoder.",
     "model judge images score",
     _challenge_mistake,
     "The codes of ten classes do not fill one Gaussian. What did the lesson fit to each class, and "
     "what could stand in for classes here?",
     """
-def draw_codes(codes, n):
+def new_codes(codes, n):
     return GaussianMixture(20, reg_covar=1e-3, random_state=0).fit(codes).sample(n)[0]
 """,
 )

@@ -6,7 +6,7 @@ A sound is an array of samples in [-1, 1], `RATE` of them a second; time is the 
 from typing import Any
 
 import numpy as np
-from IPython.display import Audio
+from IPython.display import HTML, Audio
 from numpy.typing import NDArray
 from scipy.signal import ShortTimeFFT, get_window
 
@@ -58,7 +58,7 @@ def at_level(wave: Any, decibels: float) -> Floats:
     return np.asarray(wave) * 10 ** ((decibels - level(wave)) / 20)
 
 
-def play(wave: Any, decibels: float | None = -20.0, rate: int = RATE) -> Audio:
+def play(wave: Any, decibels: float | None = -20.0, rate: int = RATE) -> HTML:
     """A player for a sound, (samples,), at a fixed level, so that sounds can be compared.
 
     It is brought to the level `decibels`, or less if its peaks would go beyond 1; None leaves it as
@@ -71,10 +71,10 @@ def play(wave: Any, decibels: float | None = -20.0, rate: int = RATE) -> Audio:
     if not 3_000 <= rate <= 192_000:
         raise ValueError(f"browsers play 3,000 to 192,000 samples a second, got a rate of {rate}")
     if decibels is None and (peak := np.abs(wave).max()) > 1:
-        mend = "make the sound quieter, or give a level in decibels"
-        raise ValueError(f"samples go up to {peak:.2f}, and beyond 1 they are cut off; {mend}")
+        raise ValueError(f"samples go up to {peak:.2f}, too loud; give a level in decibels")
     louder = at_level(wave, level(wave) if decibels is None else decibels)
-    return Audio(louder / max(1.0, np.abs(louder).max()), rate=rate, normalize=False)
+    sound = Audio(louder / max(1.0, np.abs(louder).max()), rate=rate, normalize=False)
+    return HTML(f'<audio controls src="{sound.src_attr()}"></audio>')  # a <source> is taken out
 
 
 def pitch(wave: Any, lowest: float = 60.0, highest: float = 1_200.0) -> float:

@@ -134,6 +134,8 @@ def test_reader_runs_the_notebook_and_uses_its_widgets(name: str) -> None:
     with lab(ROOT / "notebooks" / f"{name}.ipynb") as open_notebook:
         notebook = open_notebook(name)
         notebook.no_errors()
+        ready = "all => all.every(player => player.readyState > 0)"
+        assert notebook.page.locator("audio").evaluate_all(ready), "a stored player is dead"
         notebook.run_all(seconds=240)
         STEPS[name](notebook)
         notebook.no_errors()

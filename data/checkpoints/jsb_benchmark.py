@@ -23,7 +23,7 @@ DROPOUT, BATCH, STEPS = 0.4, 16, 1200
 PUBLISHED = {
     "per-pitch marginals": 11.09,
     "per-pitch Markov": 10.49,
-    "RNN (Boulanger-Lewandowski et al. 2012)": 8.91,
+    "RNN (Bai et al. 2018)": 8.91,
     "LSTM (Bai et al. 2018)": 8.45,
     "GRU (Bai et al. 2018)": 8.43,
     "TCN (Bai et al. 2018)": 8.10,

@@ -114,14 +114,14 @@ def values(name: str, variant: str) -> dict[str, float]:
 def nearness(value: float, low: float, high: float, ends: Collection[float] = ()) -> float:
     """Distance to the nearer edge as a share of the width; negative outside, infinite for none.
 
-    Edges among `ends` are where a value ends by nature, as a share does at 1: only what crosses
-    them counts. Where the edges lie a factor of ten or more apart, logarithms are compared.
+    An edge among `ends`, 0 below or 1 above, is where a value ends by nature: only what crosses it
+    counts. Where the edges lie a factor of ten or more apart, logarithms are compared.
     """
     if not low <= value <= high:
-        width = high - low
-        return max(low - value, value - high) / -width if value == value and width else -math.inf
+        return max(low - value, value - high) / (low - high) if high > low else -math.inf
     scale = math.log if high >= 10 * low > 0 else float
-    away = [abs(scale(value) - scale(edge)) for edge in (low, high) if edge not in ends]
+    edges = [edge for edge, end in ((low, 0), (high, 1)) if not (edge == end and end in ends)]
+    away = [abs(scale(value) - scale(edge)) for edge in edges]
     return min(away, default=math.inf) / (scale(high) - scale(low)) if high > low else math.inf
 
 
@@ -136,7 +136,7 @@ def lines(name: str, measured: dict[str, dict[str, float]]) -> list[str]:
     result = []
     for check, entry in table.items():
         low, high = float(entry["low"]), float(entry["high"])
-        ends = natural_ends(check, entry["unit"]) - ({1} if low == 1 else set())
+        ends = natural_ends(check, entry["unit"])
         share = {
             v: nearness(row[check], low, high, ends) for v, row in measured.items() if check in row
         }

@@ -990,21 +990,21 @@ def set_guesses():
 
 
 def drawn(**options):
-    return lambda model, labels: model.sample(len(labels), 3, labels, **options)
+    return lambda model, labels, seed: model.sample(len(labels), seed, labels, **options)
 
 
 GUESS_CHEATS = {
     "plain": (drawn(steps=25), "not better yet; see the hint"),
-    "too many steps": (drawn(steps=26), "5200 guesses were made"),
+    "too many steps": (drawn(steps=26), "5200 guesses a draw"),
     "too many guided": (drawn(steps=13, guidance=0.25), "a guided one counts twice"),
-    "no guess": (lambda model, labels: set_guesses()[1][:200], "0 guesses were made"),
+    "no guess": (lambda model, labels, seed: set_guesses()[1][:200], "0 guesses a draw"),
     "copies": (
-        lambda model, labels: (model.denoise(np.zeros((9, 2, 2)), 5), set_guesses()[1][:200])[1],
+        lambda model, *_: (model.denoise(np.zeros((9, 2, 2)), 5), set_guesses()[1][:200])[1],
         "that is copying",
     ),
-    "too few": (lambda model, labels: model.sample(10), "200 labels is wanted, got 10"),
-    "not in range": (lambda model, labels: np.full((200, 2, 2), -1.0), "expected 0 to 1"),
-    "returns nothing": (lambda model, labels: None, "end it with a return statement"),
+    "too few": (lambda model, *_: model.sample(10), "200 labels is wanted, got [10, 10, 10]"),
+    "not in range": (lambda *_: np.full((200, 2, 2), -1.0), "expected 0 to 1"),
+    "returns nothing": (lambda *_: None, "end it with a return statement"),
 }
 
 
@@ -1012,7 +1012,7 @@ def test_a_little_guidance_beats_the_number_and_nothing_is_left_behind(capsys):
     model, _ = set_guesses()
     own = model.denoise
     assert diffusion.beat_this.feedback(drawn(steps=12, guidance=0.25)) == "Right."
-    assert "Fréchet distance; the number to beat is 0.030" in capsys.readouterr().out
+    assert "mean of three draws; the number to beat is 0.030" in capsys.readouterr().out
     assert model.denoise is own
 
 

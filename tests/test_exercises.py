@@ -995,6 +995,12 @@ def drawn(**options):
 
 GUESS_CHEATS = {
     "plain": (drawn(steps=25), "not better yet; see the hint"),
+    "better once": (
+        lambda model, labels, seed: drawn(steps=25 if seed else 12, guidance=0.0 if seed else 0.25)(
+            model, labels, seed
+        ),
+        "not better yet; see the hint",
+    ),
     "too many steps": (drawn(steps=26), "5200 guesses a draw"),
     "too many guided": (drawn(steps=13, guidance=0.25), "a guided one counts twice"),
     "no guess": (lambda model, labels, seed: set_guesses()[1][:200], "0 guesses a draw"),

@@ -20,6 +20,8 @@ else
 BIN := .venv/bin
 endif
 
+# JupyterLab's question about news, over a corner of the page, and its look at the network.
+NEWS := @jupyterlab/apputils-extension:announcements
 IN_PARALLEL := -n 2 --dist loadscope
 
 .PHONY: lab test test-fast notebooks student instructor site checkpoints edges bench lint lock clean
@@ -82,4 +84,5 @@ clean:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m jupyter labextension disable --level=sys_prefix $(NEWS) > /dev/null
 	@touch $@

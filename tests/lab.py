@@ -30,7 +30,6 @@ QUIET = ["gpu", "quic", "background-networking", "component-update", "sync"]
 SETTINGS = {
     # Every cell in the page, also those out of sight, so that a test can see them all.
     "notebook-extension/tracker": {"windowingMode": "none"},
-    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
 ERRORS = ", ".join(
     f'.jp-OutputArea [data-mime-type="application/vnd.jupyter.{kind}"]'

@@ -137,6 +137,7 @@ def test_reader_runs_the_notebook_and_uses_its_widgets(name: str) -> None:
         ready = "all => all.every(player => player.readyState > 0)"
         assert notebook.page.locator("audio").evaluate_all(ready), "a stored player is dead"
         notebook.run_all(seconds=400)  # one busy core takes twice the lesson's time
+        assert not notebook.page.locator(".Toastify__toast").all_inner_texts()  # nothing in the way
         STEPS[name](notebook)
         notebook.no_errors()
         notebook.screenshot(ROOT / "build" / "screenshots" / f"{name}.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -28,6 +29,7 @@ SYSTEMS = {
 PYTHONS = ("3.11", "3.12", "3.13")
 # What a page may name though no file of the project is it.
 MADE = (".venv", "build/", "path/", "release/", "submitted/")
+NEWS = "@jupyterlab/apputils-extension:announcements"  # asks about news, looks for updates
 NUMERICAL = ("keras", "numpy", "pandas", "scikit-learn", "scipy")
 
 
@@ -250,8 +252,10 @@ def test_first_notebook_runs_in_a_fresh_environment_of_environment_yml(repo, tmp
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("\n".join(pip_section) + "\n", "utf-8")
     run(python, "-m", "pip", "install", "--quiet", "--no-compile", "--requirement", requirements)
-    for line in install_lines(repo / "postBuild"):
+    for line in after_install(repo / "postBuild"):
         run(python, *line.split()[1:], cwd=course)
+    settings = json.loads((venv / "etc/jupyter/labconfig/page_config.json").read_text("utf-8"))
+    assert settings["disabledExtensions"] == {NEWS: True}
     shutil.rmtree(course / "course_utils")  # what is imported below must be the installed copy
 
     where = "import course_utils; print(course_utils.__file__)"
@@ -264,13 +268,21 @@ def test_first_notebook_runs_in_a_fresh_environment_of_environment_yml(repo, tmp
     assert (elsewhere / notebook.name).exists()
 
 
-def install_lines(script: Path) -> list[str]:
-    """The commands of postBuild, each of which must be a call of pip through Python."""
+def after_install(script: Path) -> list[str]:
+    """The commands of postBuild, each of which must be a call of Python."""
     lines = [line.strip() for line in script.read_text("utf-8").splitlines()]
     commands = [line for line in lines if line and not line.startswith("#") and line != "set -e"]
-    assert commands and all(line.startswith("python -m pip install ") for line in commands)
-    assert all("--no-deps" in line for line in commands), "postBuild installs the course alone"
+    assert all(line.startswith("python -m ") for line in commands), commands
+    of_pip = [line for line in commands if line.startswith("python -m pip install ")]
+    assert of_pip and all("--no-deps" in line for line in of_pip), "install the course alone"
     return commands
+
+
+def test_jupyterlab_is_told_to_ask_nothing_wherever_it_is_installed(repo):
+    command = "python -m jupyter labextension disable --level=sys_prefix"
+    assert f"{command} {NEWS}\n" in (repo / "postBuild").read_text("utf-8")
+    makefile = (repo / "Makefile").read_text("utf-8")
+    assert f"{command} $(NEWS) >" in makefile and f"\nNEWS := {NEWS}\n" in makefile
 
 
 def run(*command: object, cwd: Path | None = None) -> str:

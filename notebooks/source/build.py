@@ -22,7 +22,7 @@ from typing import Any
 
 from plan import COURSE, Project, binder_link, cost, table
 
-CELL_TIMEOUT = 900  # seconds, for a machine that is busy with much else
+CELL_TIMEOUT = 300  # seconds
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 PROGRESS_BAR = re.compile(r"\[\d\d:\d\d[<,]")  # what tqdm shows where there are no widgets
 WIDGET_TEXT = "Interactive part: run the notebook to use it."

@@ -160,7 +160,7 @@ class Notebook:
             self.no_errors()
             if time.monotonic() > deadline:
                 raise AssertionError(f"after {seconds:g} s these cells wait: {self.unfinished()}")
-            self.page.wait_for_timeout(300)
+            self.page.wait_for_timeout(2000)  # each look takes the browser's time from the kernel
         self.wait_until_idle()
         self.no_errors()
 
@@ -175,8 +175,8 @@ class Notebook:
     def unfinished(self) -> list[str]:
         """The first line of every code cell that has not got its number yet."""
         script = """() => [...document.querySelectorAll('.jp-Notebook .jp-CodeCell')]
-            .filter(c => !/\\[\\d+\\]/.test(c.querySelector('.jp-InputPrompt')?.innerText ?? ''))
-            .map(c => c.querySelector('.cm-content')?.innerText.split('\\n')[0] ?? '?')"""
+            .filter(c => !/\\[\\d+\\]/.test(c.querySelector('.jp-InputPrompt')?.textContent ?? ''))
+            .map(c => c.querySelector('.cm-line')?.textContent ?? '?')"""
         return list(self.page.evaluate(script))
 
     def no_errors(self) -> None:

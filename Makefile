@@ -34,7 +34,7 @@ test test-fast: export COURSE_STATE_DIR = $(CURDIR)/build/state
 
 test: .venv/installed
 	$(BIN)/python -m pytest tests -m "not browser" $(IN_PARALLEL)
-	$(BIN)/python -m pytest tests -m browser -n 2 --dist loadgroup
+	$(BIN)/python -m pytest tests -m browser $(IN_PARALLEL)
 	$(BIN)/python -m pytest --nbval --nbval-current-env notebooks/00_start_here.ipynb
 	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 $(IN_PARALLEL) $(filter-out %/00_start_here.ipynb,$(wildcard notebooks/*.ipynb))
 	@$(BIN)/python tests/figures.py

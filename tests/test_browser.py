@@ -195,7 +195,6 @@ def open_stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield open_notebook
 
 
-@pytest.mark.xdist_group("harness")  # one server for all
 @pytest.mark.parametrize("name", VARIANTS)
 def test_harness_sees_what_goes_wrong(name: str, open_stand_in: Any, tmp_path: Path) -> None:
     def use() -> None:

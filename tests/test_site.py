@@ -25,7 +25,6 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.timeout(600),
     pytest.mark.usefixtures("installed_browser"),
-    pytest.mark.xdist_group("site"),  # the site is built once
 ]
 
 PHONE = {"width": 360, "height": 740}

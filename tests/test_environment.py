@@ -30,6 +30,7 @@ PYTHONS = ("3.11", "3.12", "3.13")
 # What a page may name though no file of the project is it.
 MADE = (".venv", "build/", "path/", "release/", "submitted/")
 NEWS = "@jupyterlab/apputils-extension:announcements"  # asks about news, looks for updates
+WITHOUT = "python -m jupyter labextension disable --level=sys_prefix"
 NUMERICAL = ("keras", "numpy", "pandas", "scikit-learn", "scipy")
 
 
@@ -269,20 +270,20 @@ def test_first_notebook_runs_in_a_fresh_environment_of_environment_yml(repo, tmp
 
 
 def after_install(script: Path) -> list[str]:
-    """The commands of postBuild, each of which must be a call of Python."""
+    """The commands of postBuild: calls of pip through Python, then JupyterLab without its news."""
     lines = [line.strip() for line in script.read_text("utf-8").splitlines()]
     commands = [line for line in lines if line and not line.startswith("#") and line != "set -e"]
-    assert all(line.startswith("python -m ") for line in commands), commands
-    of_pip = [line for line in commands if line.startswith("python -m pip install ")]
-    assert of_pip and all("--no-deps" in line for line in of_pip), "install the course alone"
+    of_pip, last = commands[:-1], commands[-1]
+    assert of_pip and all(line.startswith("python -m pip install ") for line in of_pip)
+    assert all("--no-deps" in line for line in of_pip), "postBuild installs the course alone"
+    assert last == f"{WITHOUT} {NEWS}"
     return commands
 
 
 def test_jupyterlab_is_told_to_ask_nothing_wherever_it_is_installed(repo):
-    command = "python -m jupyter labextension disable --level=sys_prefix"
-    assert f"{command} {NEWS}\n" in (repo / "postBuild").read_text("utf-8")
+    assert after_install(repo / "postBuild")
     makefile = (repo / "Makefile").read_text("utf-8")
-    assert f"{command} $(NEWS) >" in makefile and f"\nNEWS := {NEWS}\n" in makefile
+    assert f"{WITHOUT} $(NEWS) >" in makefile and f"\nNEWS := {NEWS}\n" in makefile
 
 
 def run(*command: object, cwd: Path | None = None) -> str:

@@ -1,6 +1,7 @@
 # make lab        set up .venv and open the course in JupyterLab
 # make test       set up .venv and run everything that checks the project
 # make test-fast  the same without notebooks, browser and slow tests
+# make test-browser  run every lesson in the browser; make test runs four of them there
 # make notebooks  rebuild the notebooks from notebooks/source (NAME=04a_text_generation for one)
 # make student    write build/student: copies to hand out, exercises marked for nbgrader
 # make instructor write build/instructor: solutions, answer keys, minutes per section
@@ -24,23 +25,30 @@ endif
 NEWS := @jupyterlab/apputils-extension:announcements
 IN_PARALLEL := -n 2 --dist loadscope
 
-.PHONY: lab test test-fast notebooks student instructor site checkpoints edges bench lint lock clean
+.PHONY: lab test test-fast test-browser notebooks student instructor site checkpoints edges bench lint lock clean
 
 lab: .venv/installed
 	$(BIN)/jupyter lab --LabApp.default_url=lab/tree/notebooks/00_start_here.ipynb $(LAB_ARGS)
 
 # What notebooks record of a learner's progress stays here, and out of the user's own folder.
-test test-fast: export COURSE_STATE_DIR = $(CURDIR)/build/state
+test test-fast test-browser: export COURSE_STATE_DIR = $(CURDIR)/build/state
+# Two at a time on two cores: one thread each, or they wait for one another half of the time.
+test test-fast: export TF_NUM_INTRAOP_THREADS = 1
+test test-fast: export TF_NUM_INTEROP_THREADS = 1
+test test-fast: export OMP_NUM_THREADS = 1
 
 test: .venv/installed
 	$(BIN)/python -m pytest tests -m "not browser" $(IN_PARALLEL)
-	$(BIN)/python -m pytest tests -m browser $(IN_PARALLEL)
+	$(BIN)/python -m pytest tests -m "browser and not slow" $(IN_PARALLEL)
 	$(BIN)/python -m pytest --nbval --nbval-current-env notebooks/00_start_here.ipynb
 	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 $(IN_PARALLEL) $(filter-out %/00_start_here.ipynb,$(wildcard notebooks/*.ipynb))
 	@$(BIN)/python tests/figures.py
 
 test-fast: .venv/installed
 	$(BIN)/python -m pytest tests -m "not slow and not browser" $(IN_PARALLEL)
+
+test-browser: .venv/installed
+	$(BIN)/python -m pytest tests/test_browser.py
 
 notebooks: .venv/installed
 	$(BIN)/python notebooks/source/build.py $(NAME)

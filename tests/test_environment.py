@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
+import runpy
 import shutil
 import socket
 import subprocess
@@ -16,6 +18,7 @@ from urllib.parse import unquote
 
 import pytest
 import yaml
+from nbval.plugin import IPyNbCell
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -284,6 +287,15 @@ def test_jupyterlab_is_told_to_ask_nothing_wherever_it_is_installed(repo):
     assert after_install(repo / "postBuild")
     makefile = (repo / "Makefile").read_text("utf-8")
     assert f"{WITHOUT} $(NEWS) >" in makefile and f"\nNEWS := {NEWS}\n" in makefile
+
+
+def test_nbval_waits_a_minute_for_what_a_cell_shows(repo):
+    assert "self.output_timeout = 5\n" in inspect.getsource(IPyNbCell.__init__)
+    cell, function = IPyNbCell.__new__(IPyNbCell), object()
+    cell.output_timeout = 5
+    hooks = runpy.run_path(str(repo / "conftest.py"))
+    hooks["pytest_collection_modifyitems"]([cell, function])
+    assert cell.output_timeout == 60
 
 
 def run(*command: object, cwd: Path | None = None) -> str:

@@ -271,4 +271,5 @@ def test_a_build_leaves_the_learners_progress_alone(tmp_path: Path) -> None:
 
 def test_make_keeps_the_state_of_notebooks_under_build(repo: Path) -> None:
     makefile = (repo / "Makefile").read_text("utf-8")
-    assert "test test-fast: export COURSE_STATE_DIR = $(CURDIR)/build/state" in makefile
+    state = "export COURSE_STATE_DIR = $(CURDIR)/build/state"
+    assert f"test test-fast test-browser: {state}\n" in makefile

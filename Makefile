@@ -1,7 +1,7 @@
 # make lab        set up .venv and open the course in JupyterLab
 # make test       set up .venv and run everything that checks the project
 # make test-fast  the same without notebooks, browser and slow tests
-# make test-browser  run every lesson in the browser; make test runs four of them there
+# make test-browser  run every lesson in the browser; make test runs three of them there
 # make notebooks  rebuild the notebooks from notebooks/source (NAME=04a_text_generation for one)
 # make student    write build/student: copies to hand out, exercises marked for nbgrader
 # make instructor write build/instructor: solutions, answer keys, minutes per section

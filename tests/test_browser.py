@@ -129,9 +129,9 @@ STEPS: dict[str, Callable[[Notebook], None]] = {
 }
 
 
-# A lesson takes as long here as under nbval, so `make test` runs four: between them they have every
-# kind of part, which are questions, sliders, a button and sound. `make test-browser` runs all.
-ALWAYS = ("00_start_here", "02_concepts", "04a_text_generation", "04c_audio_generation")
+# A lesson takes as long here as under nbval, so `make test` runs three, which have every kind of
+# part between them: questions, sliders and a button. `make test-browser` runs all.
+ALWAYS = ("00_start_here", "02_concepts", "04a_text_generation")
 RUN = [pytest.param(name, marks=[] if name in ALWAYS else [pytest.mark.slow]) for name in STEPS]
 
 

@@ -6,6 +6,7 @@ import ast
 import builtins
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def in_library() -> set[tuple[str, int]]:
     }
 
 
+@cache
 def answers() -> dict[int, list[tuple[str, str]]]:
     """Kind and source of what belongs to each question; 0 is before the first, -1 after the last.
 

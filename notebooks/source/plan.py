@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +92,14 @@ class Project:
         """The table of one notebook in ``expected.toml``; empty when there is none."""
         if not self.expected.exists():
             return {}
-        table: dict[str, Any] = tomllib.loads(self.expected.read_text("utf-8")).get(name, {})
+        table: dict[str, Any] = parsed(self.expected.read_text("utf-8")).get(name, {})
         return table
+
+
+@functools.lru_cache(maxsize=1)
+def parsed(toml: str) -> dict[str, Any]:
+    """The tables of ``expected.toml``, which is long and read once for each row of a table."""
+    return tomllib.loads(toml)
 
 
 COURSE = Project()

@@ -88,7 +88,7 @@ clean:
 # The environment: made once, and again when the pins or the package's own settings change.
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c "import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else 'The course needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12' % v[:2])"
-	@echo "Setting up .venv from requirements.lock; this takes one to three minutes, once."
+	@echo "Setting up .venv from requirements.lock; this takes one to four minutes, once."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .

@@ -62,8 +62,8 @@ def precision_recall(
 
     A row "lies where others are" if it is within one of them's distance to its `neighbours`-th
     nearest neighbour. Both depend on the number of rows: a ValueError unless there are equally
-    many, (N, D) each, and more than the neighbours.
-    Source: Kynkäänniemi et al. (2019), Improved precision and recall metric for generative models.
+    many, (N, D) each, and more than the neighbours. Source: Kynkäänniemi et al. (2019), Improved
+    precision and recall metric for assessing generative models.
     """
     if len(real) != len(made) or len(real) <= neighbours:
         wanted = f"both must be equally many, and more than the {neighbours} neighbours (FAQ 3)"

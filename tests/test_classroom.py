@@ -389,7 +389,7 @@ def validate(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
         path = folder / "02_concepts.ipynb"
         nbformat.write(notebook, path)
         done = subprocess.run(
-            [str(programs / "nbgrader"), "validate", path.name],
+            [str(programs / "nbgrader"), "validate", path.name, "--Execute.timeout=300"],
             cwd=folder,
             env=os.environ | {"JUPYTER_PATH": str(folder)},
             capture_output=True,

@@ -81,6 +81,6 @@ beat_this = NumberToBeat(
     _challenge_mistake,
     "Three directions: train longer or on more text; a larger model; or mix two predictors, "
     "log(λ p₁ + (1 − λ) p₂), since the GRU and the n-gram err in different places.",
-    "log_prob = lambda ids: np.logaddexp(np.log(0.7) + model.log_prob(ids),\n"
-    "                                    np.log(0.3) + five_gram.log_prob(ids)[1:])",
+    "log_prob = lambda ids: np.logaddexp(np.log(0.5) + model.log_prob(ids),\n"
+    "                                    np.log(0.5) + nine_gram.log_prob(ids)[1:])",
 )
